@@ -1,0 +1,86 @@
+// Cgroup: one interface over cgroup v1, hybrid and v2, by the cgroupfs or the systemd manager.
+//
+// A Cgroup value is plain paths; it owns no kernel object, so it can be rebuilt from the state file (CgroupRecord) by any
+// later command. Life: plan() (pure but for reading the mount table) -> create() before the clone, or create_for_pid()
+// after it with systemd -> join_fds() for the child -> ... -> destroy(). create*() undo everything they made when they fail.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "oci/runtime_spec.h"
+
+namespace onggi::runtime {
+
+// What the state file keeps about the cgroup of a container.
+struct CgroupRecord {
+  bool systemd = false;
+  std::string unit;   // systemd scope, "libpod-abc.scope"
+  std::string slice;  // systemd slice, "machine.slice"
+  // (controller, absolute directory). v1: one entry per controller, plus "name=systemd"; the v2 tree has the key "".
+  std::vector<std::pair<std::string, std::string>> paths;
+};
+
+struct CgroupConfig {
+  std::string id;              // container id
+  std::string cgroups_path;    // linux.cgroupsPath, may be empty
+  bool systemd = false;        // --systemd-cgroup: cgroups_path is "slice:prefix:name"
+  bool rootless = false;       // not (really) root: what cannot be made because of EPERM/EACCES/EROFS is left out,
+                               // unless cgroups_path or resources ask for it
+  oci::StringMap annotations;  // "org.systemd.property.*", as in runc's docs/systemd.md
+  // Host ids that own the cgroup when the container may manage it (a cgroup namespace, v2, /sys/fs/cgroup mounted
+  // read-write: config-linux.md "Cgroup ownership"); -1: unchanged.
+  int64_t owner_uid = -1;
+  // Systemd only: the v2 subtree is delegated to the container ("Delegate=yes").
+};
+
+struct CgroupStats;  // cgroup_stats.h
+
+class Cgroup {
+ public:
+  virtual ~Cgroup() = default;
+
+  // Decides every path. Effects: none. Errors: malformed cgroups_path, no cgroup mounted, "systemd" without systemd.
+  static Result<std::unique_ptr<Cgroup>> plan(const CgroupConfig& config);
+  static Result<std::unique_ptr<Cgroup>> load(const CgroupRecord& record);
+  [[nodiscard]] virtual const CgroupRecord& record() const = 0;
+
+  // True when the cgroup can only be made around an existing process (systemd scopes).
+  [[nodiscard]] virtual bool needs_pid() const = 0;
+  // Makes the directories and writes the limits. An existing non-empty cgroup (v2: populated; v1: has tasks) is refused
+  // unless it is where config pointed at and only then joined, as runc and crun do.
+  virtual Result<> create(const oci::Resources& resources) = 0;
+  virtual Result<> create_for_pid(int pid, const oci::Resources& resources) = 0;
+  // Files that a process writes "0" to in order to join (v1: tasks of each hierarchy; v2: cgroup.procs). For
+  // `exec`, `sub` selects a sub-cgroup: pairs (controller or "", relative path); an empty list is the container's own.
+  virtual Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub = {}) = 0;
+  // v2: a directory fd for CLONE_INTO_CGROUP, otherwise an invalid fd.
+  virtual Result<UniqueFd> clone_fd() = 0;
+
+  // update: only fields that are present change.
+  virtual Result<> update(const oci::Resources& resources) = 0;
+  // Pauses or resumes every process and waits until the kernel says that it is so (bounded; then thaws and fails).
+  virtual Result<> freeze(bool frozen) = 0;
+  virtual Result<bool> frozen() = 0;
+  // Pids (of this process's pid namespace) in the cgroup and below it.
+  virtual Result<std::vector<int>> pids() = 0;
+  // Sends `signal` to all; SIGKILL uses cgroup.kill where there is one, else freezes, signals, thaws (v1).
+  virtual Result<> signal_all(int signal) = 0;
+  // Removes everything (leaf first), retrying while processes die; an absent cgroup is success.
+  virtual Result<> destroy() = 0;
+  virtual Result<CgroupStats> stats() = 0;
+  // An fd that becomes readable (poll: POLLIN or POLLPRI) when the kernel reports an OOM kill, and the way to read it.
+  virtual Result<UniqueFd> oom_event_fd() = 0;
+  // OOM kills so far (memory.events / memory.oom_control).
+  virtual Result<uint64_t> oom_kills() = 0;
+};
+
+enum class CgroupMode : uint8_t { kV1, kHybrid, kV2, kNone };
+CgroupMode cgroup_mode();
+
+}  // namespace onggi::runtime
