@@ -6,8 +6,9 @@
 
 namespace onggi::oci {
 
-// Errors name the member and the rule, e.g. `linux.namespaces: "pid" is listed twice`.
-Result<> check_spec(const Spec& spec);
-Result<> check_process(const Process& process);
+// Errors name the member and the rule, e.g. `linux.namespaces: "pid" is listed twice`. What the field ignores (an unknown
+// capability) is ignored here too, and said in `warnings` when the caller gives a place for them.
+Result<> check_spec(const Spec& spec, std::vector<std::string>* warnings = nullptr);
+Result<> check_process(const Process& process, std::vector<std::string>* warnings = nullptr);
 
 }  // namespace onggi::oci

@@ -9,8 +9,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+#undef linux  // GNU dialects predefine it as 1; here it is the name of a member
 
 namespace onggi::oci {
 
@@ -261,6 +264,8 @@ struct Spec {
 
 // Name as in config.json: "pid", "network", ...
 const char* to_string(NamespaceType type);
+// The reverse; nullopt for an unknown name.
+std::optional<NamespaceType> namespace_type(std::string_view name);
 // CLONE_NEW* flag of the type.
 uint64_t clone_flag(NamespaceType type);
 
