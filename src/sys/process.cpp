@@ -1,0 +1,198 @@
+#include "sys/process.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/file.h"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+namespace onggi::sys {
+
+namespace {
+
+alignas(64) char spawn_stack[16384];
+
+struct Trampoline {
+  const SpawnArgs* args;
+  int error;
+};
+
+long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
+#if defined(__x86_64__)
+  long r;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  asm volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+  return r;
+#else
+  register long x8 asm("x8") = n;
+  register long x0 asm("x0") = a;
+  register long x1 asm("x1") = b;
+  register long x2 asm("x2") = c;
+  register long x3 asm("x3") = d;
+  register long x4 asm("x4") = e;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+  return x0;
+#endif
+}
+
+// Runs in the new process, on its own stack but in the caller's memory: raw system calls only, errno stays untouched.
+extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_undefined]] void onggi_spawn_entry(Trampoline* t) {
+  const SpawnArgs& a = *t->args;
+  for (int i = 0; i < 3; i++)
+    if (a.stdio[i] >= 0) raw(SYS_dup3, a.stdio[i], i, 0);
+  for (int fd : a.inherit)
+    if (fd >= 0) raw(SYS_fcntl, fd, F_SETFD, 0);
+  long r = raw(SYS_execveat, a.exec_fd, reinterpret_cast<long>(""), reinterpret_cast<long>(a.argv),
+               reinterpret_cast<long>(a.envp), AT_EMPTY_PATH);
+  t->error = static_cast<int>(-r);
+  for (;;) raw(SYS_exit, 127);
+}
+
+// clone3 with a stack of our own: glibc has no wrapper that calls a function for it.
+long clone_with_stack(clone_args* args, Trampoline* t) {
+  args->stack = reinterpret_cast<uint64_t>(spawn_stack);
+  args->stack_size = sizeof spawn_stack;
+#if defined(__x86_64__)
+  long r;
+  asm volatile(
+      "syscall\n test %%eax, %%eax\n jnz 1f\n xor %%ebp, %%ebp\n mov %[t], %%rdi\n call onggi_spawn_entry\n ud2\n 1:"
+      : "=a"(r)
+      : "a"(static_cast<long>(SYS_clone3)), "D"(args), "S"(sizeof *args), [t] "r"(t)
+      : "rcx", "r11", "memory");
+  return r;
+#else
+  register long x8 asm("x8") = SYS_clone3;
+  register long x0 asm("x0") = reinterpret_cast<long>(args);
+  register long x1 asm("x1") = sizeof *args;
+  register Trampoline* x20 asm("x20") = t;
+  asm volatile("svc 0\n cbnz x0, 1f\n mov x29, #0\n mov x0, x20\n bl onggi_spawn_entry\n brk #1\n 1:"
+               : "+r"(x0) : "r"(x8), "r"(x1), "r"(x20) : "memory");
+  return x0;
+#endif
+}
+
+}  // namespace
+
+Result<Spawned> spawn(const SpawnArgs& args) {
+  int pidfd = -1;
+  clone_args clone = {};
+  clone.flags = args.clone_flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  clone.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  clone.exit_signal = SIGCHLD;
+  if (args.cgroup_fd >= 0) {
+    clone.flags |= CLONE_INTO_CGROUP;
+    clone.cgroup = static_cast<uint64_t>(args.cgroup_fd);
+  }
+  Trampoline t = {&args, 0};
+  long pid = clone_with_stack(&clone, &t);
+  if (pid < 0) return fail(Error::os("clone3 a process into new namespaces", "", static_cast<int>(-pid)));
+  Spawned spawned;
+  spawned.pid = static_cast<int>(pid);
+  spawned.pidfd = PidFd(pidfd);
+  if (t.error) {
+    (void)wait_pidfd(pidfd);
+    return fail(Error::os("execute the child program", "", t.error));
+  }
+  return spawned;
+}
+
+Result<PidFd> pidfd_open(int pid) {
+  long fd = syscall(SYS_pidfd_open, pid, 0);
+  if (fd < 0) return fail(Error::os("open a pidfd of process", std::to_string(pid)));
+  return PidFd(static_cast<int>(fd));
+}
+
+Result<> pidfd_signal(int pidfd, int signal) {
+  if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return {};
+  int e = errno;
+  Error error = Error::os("send signal", std::to_string(signal), e);
+  if (e == ESRCH) return fail(Error(ErrorKind::kNotFound, error.text(), e));
+  return fail(error);
+}
+
+Result<UniqueFd> pidfd_getfd(int pidfd, int fd) {
+  long r = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+  if (r < 0) return fail(Error::os("duplicate a descriptor of the container's process", std::to_string(fd)));
+  return UniqueFd(static_cast<int>(r));
+}
+
+static Result<ExitStatus> wait_id(idtype_t type, int id) {
+  siginfo_t info = {};
+  int r;
+  do {
+    r = ::waitid(type, static_cast<id_t>(id), &info, WEXITED);
+  } while (r < 0 && errno == EINTR);
+  if (r < 0) return fail(Error::os("wait for process", std::to_string(id)));
+  return ExitStatus{info.si_code != CLD_EXITED, info.si_status};
+}
+
+Result<ExitStatus> wait_pidfd(int pidfd) { return wait_id(static_cast<idtype_t>(P_PIDFD), pidfd); }
+Result<ExitStatus> wait_pid(int pid) { return wait_id(P_PID, pid); }
+
+bool wait_exited(int pidfd, int timeout_ms) {
+  pollfd p = {pidfd, POLLIN, 0};
+  int r;
+  do {
+    r = ::poll(&p, 1, timeout_ms);
+  } while (r < 0 && errno == EINTR);
+  return r > 0;
+}
+
+bool has_exited(int pidfd) { return wait_exited(pidfd, 0); }
+
+namespace {
+
+// The text after the last ')' of /proc/PID/stat: a command name may itself contain parentheses and spaces.
+std::optional<std::string> stat_tail(int pid) {
+  auto text = read_file("/proc/" + std::to_string(pid) + "/stat", 8192);
+  if (!text) return std::nullopt;
+  size_t close = text->rfind(')');
+  if (close == std::string::npos || close + 2 >= text->size()) return std::nullopt;
+  return text->substr(close + 2);
+}
+
+}  // namespace
+
+char process_state(int pid) {
+  auto tail = stat_tail(pid);
+  return tail ? (*tail)[0] : 0;
+}
+
+std::optional<uint64_t> start_time(int pid) {
+  auto tail = stat_tail(pid);
+  if (!tail || (*tail)[0] == 'Z' || (*tail)[0] == 'X') return std::nullopt;
+  // The tail starts with field 3; field 22 is the twentieth of it.
+  size_t at = 0;
+  for (int field = 3; field < 22; field++) {
+    at = tail->find(' ', at);
+    if (at == std::string::npos) return std::nullopt;
+    at++;
+  }
+  auto value = parse_u64(std::string_view(*tail).substr(at, tail->find(' ', at) - at), "start time");
+  if (!value) return std::nullopt;
+  return *value;
+}
+
+bool in_user_namespace() {
+  auto map = read_file("/proc/self/uid_map", 4096);
+  if (!map) return false;
+  unsigned inside = 0, outside = 0, size = 0;
+  if (sscanf(map->c_str(), "%u %u %u", &inside, &outside, &size) != 3) return true;
+  return !(inside == 0 && outside == 0 && size == 4294967295U);
+}
+
+bool is_rootless() { return ::geteuid() != 0 || in_user_namespace(); }
+
+}  // namespace onggi::sys
