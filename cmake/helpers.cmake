@@ -1,0 +1,13 @@
+# Programs that tests, benches and the test VM use: static, and linked with nothing of ours.
+if(ONGGI_TESTS AND NOT ONGGI_SANITIZE AND NOT ONGGI_COVERAGE)
+  add_executable(onggi-test-probe ${CMAKE_SOURCE_DIR}/tests/helpers/probe.cpp)
+  target_link_options(onggi-test-probe PRIVATE -static -no-pie)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/tests/helpers/kvmprobe.cpp)
+    add_executable(onggi-kvmprobe ${CMAKE_SOURCE_DIR}/tests/helpers/kvmprobe.cpp)
+    target_link_options(onggi-kvmprobe PRIVATE -static -no-pie)
+  endif()
+  if(EXISTS ${CMAKE_SOURCE_DIR}/bench/floor/floor.cpp)
+    add_executable(onggi-bench-floor ${CMAKE_SOURCE_DIR}/bench/floor/floor.cpp)
+    target_link_options(onggi-bench-floor PRIVATE -static -no-pie)
+  endif()
+endif()
