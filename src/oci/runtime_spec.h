@@ -207,7 +207,7 @@ struct Seccomp {
   std::string default_action;
   std::optional<uint32_t> default_errno_ret;
   std::vector<std::string> architectures;
-  std::vector<std::string> flags;
+  std::optional<std::vector<std::string>> flags;  // absent is not the same as empty: see policy/seccomp.h
   std::string listener_path;
   std::string listener_metadata;
   std::vector<SyscallRule> syscalls;
