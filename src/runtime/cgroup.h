@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "oci/runtime_spec.h"
+#include "sys/cgroup.h"
 
 namespace onggi::runtime {
 
@@ -36,8 +37,11 @@ struct CgroupConfig {
   // Host ids that own the cgroup when the container may manage it (a cgroup namespace, v2, /sys/fs/cgroup mounted
   // read-write: config-linux.md "Cgroup ownership"); -1: unchanged.
   int64_t owner_uid = -1;
-  // Systemd only: the v2 subtree is delegated to the container ("Delegate=yes").
 };
+
+// Whether join_fds() includes the v2 tree. A caller that passes clone_fd() to clone3 leaves it out: the write would be redundant,
+// and joining by cgroup.procs makes the kernel wait for an RCU grace period.
+enum class JoinV2 : uint8_t { kInclude, kLeaveOut };
 
 struct CgroupStats;  // cgroup_stats.h
 
@@ -46,21 +50,25 @@ class Cgroup {
   virtual ~Cgroup() = default;
 
   // Decides every path. Effects: none. Errors: malformed cgroups_path, no cgroup mounted, "systemd" without systemd.
-  static Result<std::unique_ptr<Cgroup>> plan(const CgroupConfig& config);
-  static Result<std::unique_ptr<Cgroup>> load(const CgroupRecord& record);
+  // `roots` is for tests with fake trees.
+  static Result<std::unique_ptr<Cgroup>> plan(const CgroupConfig& config, const sys::CgroupRoots& roots = {});
+  static Result<std::unique_ptr<Cgroup>> load(const CgroupRecord& record, const sys::CgroupRoots& roots = {});
+  // Final only after create*(): a guessed layout may be corrected there, and what rootless cannot make is left out.
   [[nodiscard]] virtual const CgroupRecord& record() const = 0;
 
   // True when the cgroup can only be made around an existing process (systemd scopes).
   [[nodiscard]] virtual bool needs_pid() const = 0;
-  // Makes the directories and writes the limits. An existing non-empty cgroup (v2: populated; v1: has tasks) is refused
-  // unless it is where config pointed at and only then joined, as runc and crun do.
+  // Makes the directories and writes the limits. An existing cgroup is used when it has no processes, else refused ("container's
+  // cgroup is not empty"), as runc does.
   virtual Result<> create(const oci::Resources& resources) = 0;
   virtual Result<> create_for_pid(int pid, const oci::Resources& resources) = 0;
   // Files that a process writes "0" to in order to join (v1: tasks of each hierarchy; v2: cgroup.procs). For
-  // `exec`, `sub` selects a sub-cgroup: pairs (controller or "", relative path); an empty list is the container's own.
-  virtual Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub = {}) = 0;
-  // v2: a directory fd for CLONE_INTO_CGROUP, otherwise an invalid fd.
-  virtual Result<UniqueFd> clone_fd() = 0;
+  // `exec`, `sub` selects a sub-cgroup: pairs (controller or "", relative path); an empty list is the container's own. "" applies to all
+  // hierarchies that no other pair names.
+  virtual Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub = {}, JoinV2 v2 = JoinV2::kInclude) = 0;
+  // v2 and hybrid: a directory fd for CLONE_INTO_CGROUP, otherwise (v1, nothing to join) an invalid fd. When clone3 fails with EAGAIN
+  // (pids.max reached), EBUSY or EOPNOTSUPP, clone without it and join by join_fds(), which the pids limit does not stop.
+  virtual Result<UniqueFd> clone_fd(const oci::StringMap& sub = {}) = 0;
 
   // update: only fields that are present change.
   virtual Result<> update(const oci::Resources& resources) = 0;
@@ -80,7 +88,7 @@ class Cgroup {
   virtual Result<uint64_t> oom_kills() = 0;
 };
 
-enum class CgroupMode : uint8_t { kV1, kHybrid, kV2, kNone };
-CgroupMode cgroup_mode();
+using sys::CgroupMode;
+using sys::cgroup_mode;
 
 }  // namespace onggi::runtime

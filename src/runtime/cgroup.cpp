@@ -1,0 +1,24 @@
+// Chooses the manager of a cgroup: cgroup file system or systemd.
+#include "runtime/cgroup.h"
+
+#include "runtime/cgroup_fs.h"
+#include "runtime/cgroup_systemd.h"
+
+namespace onggi::runtime {
+
+Result<std::unique_ptr<Cgroup>> Cgroup::plan(const CgroupConfig& config, const sys::CgroupRoots& roots) {
+  sys::CgroupLayout layout = TRY(sys::guess_cgroups(roots));
+  // No usual layout: only the mount table knows.
+  if (layout.mode == CgroupMode::kNone) layout = TRY(sys::read_cgroups(roots));
+  if (layout.mode == CgroupMode::kNone && !config.rootless)
+    return fail(Error::unsupported("no cgroup file system is mounted; mount cgroup2 at /sys/fs/cgroup"));
+  if (config.systemd) return plan_systemd_cgroup(config, roots, layout);
+  return TRY(FsCgroup::plan_in(config, roots, layout));
+}
+
+Result<std::unique_ptr<Cgroup>> Cgroup::load(const CgroupRecord& record, const sys::CgroupRoots& roots) {
+  if (record.systemd) return load_systemd_cgroup(record, roots);
+  return std::unique_ptr<Cgroup>(FsCgroup::from_record(record, roots));
+}
+
+}  // namespace onggi::runtime
