@@ -60,7 +60,7 @@ struct Child {
   int empty_fd = -1;   // an attached, empty, read-only tmpfs that masks directories
   uint64_t pending_ns = 0;
   uint32_t exec_choice = 0;
-  bool pivoted = false;
+  bool cwd_done = false;
   char detail[240] = {};
 };
 

@@ -325,7 +325,6 @@ long pivot(Child& c, const Step& s) {
     if (r == 0) r = sys(__NR_chroot, ptr("."));
   }
   if (r < 0) return r;
-  c.pivoted = true;
   return sys(__NR_chdir, ptr("/"));
 }
 

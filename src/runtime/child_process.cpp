@@ -32,11 +32,15 @@ long bound_caps(Child&, const Step& s) {
 
 long set_caps(Child&, const Step& s) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2];
+  __user_cap_data_struct data[2] = {};
+  long r = sys(__NR_capget, ptr(&header), ptr(&data));
+  if (r < 0) return r;
+  uint64_t own = data[0].permitted | static_cast<uint64_t>(data[1].permitted) << 32;
+  bool raise = (s.flags & runtime::kRaiseAll) != 0;
   for (int i = 0; i < 2; i++) {
-    data[i].effective = static_cast<uint32_t>(s.a >> (32 * i));
-    data[i].permitted = static_cast<uint32_t>(s.b >> (32 * i));
-    data[i].inheritable = static_cast<uint32_t>(s.c >> (32 * i));
+    data[i].permitted = static_cast<uint32_t>((raise ? own : own & s.b) >> (32 * i));
+    data[i].effective = raise ? data[i].permitted : data[i].permitted & static_cast<uint32_t>(s.a >> (32 * i));
+    if (!raise) data[i].inheritable = static_cast<uint32_t>((own & s.c) >> (32 * i));
   }
   return sys(__NR_capset, ptr(&header), ptr(&data));
 }
@@ -44,8 +48,11 @@ long set_caps(Child&, const Step& s) {
 long ambient_caps(Child&, const Step& s) {
   long r = sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (uint32_t cap = 0; r >= 0 && cap < 64; cap++)
-    if (s.a >> cap & 1) r = sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
-  return r;
+    if (s.a >> cap & 1) {
+      r = sys(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+      if (r == -EPERM) r = 0;  // not permitted to this process to begin with
+    }
+  return r < 0 ? r : 0;
 }
 
 long load_seccomp(Child& c, const Step& s) {
@@ -68,6 +75,7 @@ long load_seccomp(Child& c, const Step& s) {
 
 long set_cwd(Child& c, const Step& s) {
   const char* path = text(c, s.str);
+  if (c.cwd_done) return 0;
   long r = sys(__NR_chdir, ptr(path));
   if (r == -EACCES && (s.flags & runtime::kTolerateEperm)) return 0;
   if (r < 0) {
@@ -81,6 +89,7 @@ long set_cwd(Child& c, const Step& s) {
     note(c, path, " is outside the container's root");
     return r < 0 && r != -ENOENT ? r : -ENOTDIR;
   }
+  c.cwd_done = true;
   return 0;
 }
 

@@ -69,7 +69,7 @@ enum class Op : uint16_t {
   kPersonality,        // a
   kUmask,              // a
   kCapBound,           // a: mask of capabilities to keep, b: highest capability
-  kCapSet,             // a: effective, b: permitted, c: inheritable
+  kCapSet,             // a: effective, b: permitted, c: inheritable; flags kRaiseAll: effective becomes permitted
   kCapAmbient,         // a: mask
   kNoNewPrivs,
   kSeccomp,            // blob: sock_filter[], a: count, b: flags, flags: kWantListener
@@ -85,6 +85,7 @@ enum StepFlags : uint16_t {
   kOnlyIfPending = 2,
   kWantListener = 4,
   kConsoleBind = 8,
+  kRaiseAll = 16,
 };
 
 // Points at which parent and child meet.

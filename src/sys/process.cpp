@@ -52,10 +52,13 @@ extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_und
   const SpawnArgs& a = *t->args;
   for (int i = 0; i < 3; i++)
     if (a.stdio[i] >= 0) raw(SYS_dup3, a.stdio[i], i, 0);
-  for (int fd : a.inherit)
-    if (fd >= 0) raw(SYS_fcntl, fd, F_SETFD, 0);
-  long r = raw(SYS_execveat, a.exec_fd, reinterpret_cast<long>(""), reinterpret_cast<long>(a.argv),
-               reinterpret_cast<long>(a.envp), AT_EMPTY_PATH);
+  for (int i = 0; i < a.inherit_count; i++) raw(SYS_fcntl, a.inherit[i], F_SETFD, 0);
+  long r = a.directory ? raw(SYS_chdir, reinterpret_cast<long>(a.directory)) : 0;
+  if (r == 0)
+    r = a.exec_fd < 0 ? raw(SYS_execve, reinterpret_cast<long>(a.exec_path), reinterpret_cast<long>(a.argv),
+                            reinterpret_cast<long>(a.envp))
+                      : raw(SYS_execveat, a.exec_fd, reinterpret_cast<long>(""), reinterpret_cast<long>(a.argv),
+                            reinterpret_cast<long>(a.envp), AT_EMPTY_PATH);
   t->error = static_cast<int>(-r);
   for (;;) raw(SYS_exit, 127);
 }
@@ -103,7 +106,7 @@ Result<Spawned> spawn(const SpawnArgs& args) {
   spawned.pidfd = PidFd(pidfd);
   if (t.error) {
     (void)wait_pidfd(pidfd);
-    return fail(Error::os("execute the child program", "", t.error));
+    return fail(Error::os("execute", args.exec_path ? args.exec_path : "the child program", t.error));
   }
   return spawned;
 }

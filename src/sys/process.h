@@ -25,13 +25,16 @@ struct Spawned {
 
 struct SpawnArgs {
   uint64_t clone_flags = 0;  // CLONE_NEW*
-  int exec_fd = -1;          // executable (memfd); executed by execveat
+  int exec_fd = -1;          // executable (memfd), executed by execveat; or -1 and:
+  const char* exec_path = nullptr;
   const char* const* argv = nullptr;
   const char* const* envp = nullptr;
   int cgroup_fd = -1;        // v2: CLONE_INTO_CGROUP
-  // Descriptors that the new program inherits; all others keep their close-on-exec flag. At most 8.
-  int inherit[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
-  int stdio[3] = {-1, -1, -1};  // replaces descriptors 0-2 when set
+  // Descriptors that the new program inherits; all others keep their close-on-exec flag.
+  const int* inherit = nullptr;
+  int inherit_count = 0;
+  int stdio[3] = {-1, -1, -1};  // replaces descriptors 0-2 when set; must not be 0-2 themselves
+  const char* directory = nullptr;
 };
 
 // clone3(CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | CLONE_PIDFD | flags), then execveat in the child. The new process shares

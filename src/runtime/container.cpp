@@ -1,0 +1,263 @@
+// State-changing commands on containers that exist: start, kill, delete, pause, resume, update.
+#include "runtime/container.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "oci/parse.h"
+#include "runtime/hooks.h"
+#include "runtime/plan.h"
+#include "runtime/resctrl.h"
+
+namespace onggi::runtime {
+
+std::string state_json(const StateRecord& record, const oci::Spec& spec, Status status, int pid, std::string_view indent) {
+  JsonWriter w(indent);
+  w.begin_object();
+  w.member("ociVersion", spec.oci_version.empty() ? oci::kSpecVersion : spec.oci_version.c_str());
+  w.member("id", record.id);
+  w.member_number("pid", pid);
+  w.member("status", to_string(status));
+  w.member("bundle", record.bundle);
+  w.member("rootfs", record.rootfs);
+  w.member("created", record.created);
+  if (!spec.annotations.empty()) {
+    w.key("annotations");
+    json_write(w, spec.annotations);
+  }
+  w.member("owner", record.owner);
+  w.end_object();
+  return w.take();
+}
+
+namespace {
+
+struct Opened {
+  StateDir dir;
+  StateRecord record;
+};
+
+Result<Opened> open_locked(const RuntimeContext& context, const std::string& id) {
+  StateDir dir = TRY(StateDir::open(context.root, id));
+  TRY_VOID(dir.lock());
+  StateRecord record = TRY(dir.load());
+  return Opened{std::move(dir), std::move(record)};
+}
+
+Result<oci::Spec> load_spec(const StateDir& dir) {
+  std::string json = TRY(dir.config_json());
+  return oci::parse_spec(json);
+}
+
+uint64_t namespace_flags(const oci::Spec& spec) {
+  uint64_t flags = 0;
+  for (const auto& ns : spec.linux.namespaces) flags |= oci::clone_flag(ns.type);
+  return flags;
+}
+
+// One byte into the FIFO that init reads. ENXIO: nobody reads.
+Result<> tell_start(int dirfd) {
+  UniqueFd fifo = TRY(open_at(dirfd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_NOFOLLOW));
+  return write_all(fifo.get(), "S", "exec.fifo");
+}
+
+// Reads what init reports until its end of the status FIFO is closed, which exec does.
+Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Result<>()>& hooks) {
+  bool told = false;
+  for (;;) {
+    pollfd fds[2] = {{status_fd, POLLIN, 0}, {pidfd.get(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return fail(Error::os("wait for the container's process", ""));
+    if (fds[0].revents & POLLIN) {
+      ChildMessage m;
+      ssize_t n = ::read(status_fd, &m, sizeof m);
+      if (n == 0) return {};
+      if (n != sizeof m) continue;
+      if (m.kind == ChildMessageKind::kSync) {
+        TRY_VOID(hooks());
+        told = true;
+        continue;
+      }
+      std::string detail(m.detail, strnlen(m.detail, sizeof m.detail));
+      return fail(Error(ErrorKind::kOs, "start the container's process (step " + std::to_string(m.step) + "): " +
+                                            (detail.empty() ? "" : detail + ": ") + errno_text(m.error), m.error));
+    }
+    if (fds[0].revents & POLLHUP) return {};
+    if (fds[1].revents) return {};  // it ran and ended already, or was killed: `state` will say so
+    (void)told;
+  }
+}
+
+Result<> start_locked(Opened& c) {
+  oci::Spec spec = TRY(load_spec(c.dir));
+  PidFd pidfd = TRY(sys::pidfd_open(c.record.pid));
+  UniqueFd status = TRY(open_at(c.dir.fd(), "status.fifo", O_RDONLY | O_NONBLOCK | O_NOFOLLOW));
+  TRY_VOID(tell_start(c.dir.fd()));
+  auto hooks = [&]() -> Result<> {
+    HookPlace place;
+    place.container_pidfd = pidfd.get();
+    place.namespaces = namespace_flags(spec) & ~static_cast<uint64_t>(CLONE_NEWUSER | 0x80 /* CLONE_NEWTIME */);
+    place.user_namespace = (namespace_flags(spec) & CLONE_NEWUSER) != 0;
+    if (place.user_namespace) place.namespaces |= CLONE_NEWUSER;
+    TRY_VOID(run_hooks(spec.hooks.start_container, "startContainer",
+                       state_json(c.record, spec, Status::kCreated, c.record.pid), place));
+    return tell_start(c.dir.fd());
+  };
+  auto started = await_exec(status.get(), pidfd, hooks);
+  if (!started) {
+    (void)sys::pidfd_signal(pidfd.get(), SIGKILL);
+    return started;
+  }
+  (void)::unlinkat(c.dir.fd(), "exec.fifo", 0);
+  (void)::unlinkat(c.dir.fd(), "status.fifo", 0);
+  if (spec.hooks.poststart.empty()) return {};
+  HookPlace place;
+  place.directory = c.record.bundle;
+  auto r = run_hooks(spec.hooks.poststart, "poststart", state_json(c.record, spec, Status::kRunning, c.record.pid), place);
+  // runtime.md, lifecycle step 10: a failing poststart hook stops the container.
+  if (!r) (void)sys::pidfd_signal(pidfd.get(), SIGKILL);
+  return r;
+}
+
+}  // namespace
+
+Result<> start_container(const RuntimeContext& context, const std::string& id) {
+  Opened c = TRY(open_locked(context, id));
+  Status status = current_status(c.dir, c.record, false);
+  switch (status) {
+    case Status::kCreated: break;
+    case Status::kStopped: return fail(Error::busy("cannot start a container that has stopped"));
+    case Status::kRunning:
+    case Status::kPaused: return fail(Error::busy("cannot start an already running container"));
+    case Status::kCreating: return fail(Error::busy("cannot start a container that is still being created"));
+  }
+  return start_locked(c);
+}
+
+Result<> kill_container(const RuntimeContext& context, const std::string& id, int signal, bool all) {
+  StateDir dir = TRY(StateDir::open(context.root, id));
+  StateRecord record = TRY(dir.load());
+  Status status = current_status(dir, record, false);
+  bool own_pids = true;
+  if (auto spec = load_spec(dir)) {
+    own_pids = false;
+    for (const auto& ns : spec->linux.namespaces) own_pids |= ns.type == oci::NamespaceType::kPid && ns.path.empty();
+  }
+  // Without a pid namespace of its own the other processes outlive init, and only the cgroup finds them.
+  bool by_cgroup = all || (signal == SIGKILL && !own_pids);
+  if (by_cgroup && !record.cgroup.paths.empty()) {
+    auto cgroup = TRY(Cgroup::load(record.cgroup));
+    if (!all && status == Status::kStopped && TRY(cgroup->pids()).empty())
+      return fail(Error(ErrorKind::kNotFound, "container not running"));
+    return cgroup->signal_all(signal);
+  }
+  if (status == Status::kStopped || record.pid <= 0)
+    return fail(Error(ErrorKind::kNotFound, "container not running"));
+  PidFd pidfd = TRY(sys::pidfd_open(record.pid));
+  // The pid may have been reused between the look and the open.
+  if (sys::start_time(record.pid) != record.start_time) return fail(Error(ErrorKind::kNotFound, "container not running"));
+  TRY_VOID(sys::pidfd_signal(pidfd.get(), signal));
+  if (signal == SIGKILL && !record.cgroup.paths.empty()) {
+    // A frozen process does not die; SIGKILL is a promise.
+    auto cgroup = TRY(Cgroup::load(record.cgroup));
+    auto frozen = cgroup->frozen();
+    if (frozen && *frozen) TRY_VOID(cgroup->freeze(false));
+  }
+  return {};
+}
+
+namespace {
+
+Result<> kill_and_wait(const Opened& c, Cgroup* cgroup) {
+  if (cgroup) TRY_VOID(cgroup->signal_all(SIGKILL));
+  if (c.record.pid <= 0 || sys::start_time(c.record.pid) != c.record.start_time) return {};
+  auto pidfd = sys::pidfd_open(c.record.pid);
+  if (!pidfd) return {};
+  (void)sys::pidfd_signal(pidfd->get(), SIGKILL);
+  constexpr int kWaitMs = 10000;
+  if (sys::wait_exited(pidfd->get(), kWaitMs)) return {};
+  return fail(Error::busy("container's init (pid " + std::to_string(c.record.pid) + ") is still alive 10 s after SIGKILL"));
+}
+
+}  // namespace
+
+Result<> delete_container(const RuntimeContext& context, const std::string& id, bool force) {
+  auto opened = open_locked(context, id);
+  if (!opened) {
+    if (force && opened.error().kind() == ErrorKind::kNotFound) return {};
+    return fail(std::move(opened).error());
+  }
+  Opened& c = *opened;
+  // This command holds the lock: "creating" means that its creator died.
+  Status status = c.record.phase == "creating" ? Status::kStopped : current_status(c.dir, c.record, false);
+  if (!force && status != Status::kStopped && status != Status::kCreated)
+    return fail(Error::busy("cannot delete container \"" + id + "\" that is not stopped: it is " + to_string(status) +
+                            " (stop it first, or use --force)"));
+  std::unique_ptr<Cgroup> cgroup;
+  if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty()) cgroup = TRY(Cgroup::load(c.record.cgroup));
+  // Also for a stopped container: without a pid namespace its children may live on.
+  if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
+    TRY_VOID(kill_and_wait(c, cgroup.get()));
+  if (cgroup) TRY_VOID_CTX(cgroup->destroy(), "delete container \"" + id + "\"");
+  if (!c.record.resctrl_group.empty()) TRY_VOID(remove_resctrl_group(c.record.resctrl_group));
+  auto spec = load_spec(c.dir);
+  Result<> hooks = {};
+  if (spec && !spec->hooks.poststop.empty()) {
+    HookPlace place;
+    place.directory = c.record.bundle;
+    hooks = run_hooks(spec->hooks.poststop, "poststop", state_json(c.record, *spec, Status::kStopped, 0), place);
+  }
+  TRY_VOID(c.dir.remove());
+  // runtime.md, lifecycle step 13: errors of poststop hooks are logged and the rest goes on.
+  if (!hooks && context.warn) context.warn(hooks.error().text());
+  return {};
+}
+
+namespace {
+
+Result<> set_frozen(const RuntimeContext& context, const std::string& id, bool frozen) {
+  Opened c = TRY(open_locked(context, id));
+  Status status = current_status(c.dir, c.record);
+  if (frozen && status != Status::kRunning && status != Status::kCreated)
+    return fail(Error::busy(std::string("cannot pause container: container not running, it is ") + to_string(status)));
+  if (!frozen && status != Status::kPaused) return fail(Error::busy("container not paused"));
+  if (c.record.cgroup.paths.empty())
+    return fail(Error::unsupported("cannot pause a container without a cgroup; a rootless container needs a delegated cgroup "
+                                   "(cgroup v2, systemd user session)"));
+  auto cgroup = TRY(Cgroup::load(c.record.cgroup));
+  return cgroup->freeze(frozen);
+}
+
+}  // namespace
+
+Result<> pause_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, true); }
+Result<> resume_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, false); }
+
+Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources) {
+  Opened c = TRY(open_locked(context, id));
+  Status status = current_status(c.dir, c.record, false);
+  if (status == Status::kStopped)
+    return fail(Error::busy("cannot update container \"" + id + "\": container not running"));
+  if (c.record.cgroup.paths.empty())
+    return fail(Error::unsupported("cannot update container \"" + id + "\": it has no cgroup"));
+  auto cgroup = TRY(Cgroup::load(c.record.cgroup));
+  return cgroup->update(resources);
+}
+
+Result<ContainerInfo> inspect_container(const RuntimeContext& context, const std::string& id) {
+  StateDir dir = TRY(StateDir::open(context.root, id));
+  ContainerInfo info;
+  info.record = TRY(dir.load());
+  info.status = current_status(dir, info.record);
+  if (auto spec = load_spec(dir)) info.spec = std::move(*spec);
+  return info;
+}
+
+}  // namespace onggi::runtime
