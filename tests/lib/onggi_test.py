@@ -252,6 +252,32 @@ def reap():
             pass
 
 
+def reap_strangers(mine):
+    """Collects zombies that were re-parented to this process, but not `mine`. A pid namespace ends only when every process of it
+    was reaped, so a runtime that waits for that would wait for us."""
+    for pid, (ppid, _, state, _) in process_table().items():
+        if ppid == os.getpid() and state == "Z" and pid != mine:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def wait_reaping(process, data=None, timeout=None):
+    """Popen.communicate (stdin only) that goes on reaping strangers; TimeoutExpired after `timeout` seconds."""
+    deadline = time.monotonic() + (timeout or COMMAND_TIMEOUT)
+    if data is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(data)
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    while True:
+        try:
+            return process.wait(0.25)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise
+            reap_strangers(process.pid)
+
+
 def wait_until(condition, what, timeout=None, interval=0.02):
     """Polls until condition() is true; AssertionError names `what` when it never is. Returns the true value."""
     deadline = time.monotonic() + (timeout or COMMAND_TIMEOUT)
@@ -542,7 +568,7 @@ class RuntimeTest(unittest.TestCase):
             p = subprocess.Popen(argv, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE, stdout=out, stderr=err,
                                  pass_fds=pass_fds, cwd=cwd, env=env)
             try:
-                p.communicate(stdin.encode() if stdin is not None else None, timeout=timeout or COMMAND_TIMEOUT)
+                wait_reaping(p, stdin.encode() if stdin is not None else None, timeout)
             except subprocess.TimeoutExpired:
                 p.kill()
                 p.wait()
@@ -572,7 +598,7 @@ class RuntimeTest(unittest.TestCase):
         with open(self._log_path(cid), "wb") as log, tempfile.TemporaryFile() as err:
             p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **kwargs)
             try:
-                rc = p.wait(COMMAND_TIMEOUT)
+                rc = wait_reaping(p)
             except subprocess.TimeoutExpired:
                 p.kill()
                 raise AssertionError("timed out: " + shlex.join(argv))
