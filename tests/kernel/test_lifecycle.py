@@ -47,6 +47,7 @@ class State(RuntimeTest):
         with open(path) as f:
             self.assertEqual(str(self.state(cid)["pid"]), f.read().strip())
 
+    @deviates(crun="another message")
     def test_state_of_absent(self):
         r = self.runtime("state", "absent-one", check=False)
         self.assertNotEqual(0, r.rc)
@@ -164,7 +165,7 @@ class Errors(RuntimeTest):
 
     def test_executable_not_executable(self):
         b = self.bundle("/etc/passwd")
-        self.fails(b, says="(?i)permission")
+        self.fails(b, says="(?i)permission|not executable")
 
     def test_concurrent_create_one_wins(self):
         import subprocess
@@ -275,6 +276,7 @@ class Kill(RuntimeTest):
         self.wait_log(cid, "got-term")
         self.wait_status(cid, "stopped")
 
+    @deviates(crun="takes numbers that are no signal")
     def test_unknown_signal(self):
         cid = self.started(self.bundle("sleep", "1000"))
         for bad in ("SIGNOPE", "99", "-1", "1x"):
@@ -333,7 +335,7 @@ class Listing(RuntimeTest):
 
     def test_list_empty(self):
         self.assertEqual("", self.runtime("list", "-q").out)
-        self.assertIn(self.runtime("list", "--format", "json").out.strip(), ("[]", "null"))
+        self.assertIn(self.runtime("list", "--format", "json").out.strip(), ("[]", "null", "[\n\n]"))
 
     @deviates(crun="its table has pids only")
     def test_ps(self):

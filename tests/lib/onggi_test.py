@@ -218,6 +218,18 @@ def become_subreaper():
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+def private_mounts():
+    """A mount namespace of this worker's own, so that two workers' mounts are not taken for each other's leaks. The tree is then made
+    shared within it, as systemd leaves a host's: the harder case for a runtime."""
+    if os.geteuid() != 0:
+        return
+    if _libc.unshare(0x20000) != 0:  # CLONE_NEWNS
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNS)")
+    for propagation in (1 << 19, 1 << 20):  # MS_SLAVE, then MS_SHARED
+        if _libc.mount(b"none", b"/", None, ctypes.c_ulong(0x4000 | propagation), None) != 0:
+            raise OSError(ctypes.get_errno(), "mount propagation of /")
+
+
 def process_table():
     """pid -> (ppid, start time, state, name), from /proc/PID/stat."""
     table = {}
@@ -521,6 +533,8 @@ class RuntimeTest(unittest.TestCase):
         if self.check_leaks:
             left = self._leaks.differences()
             self._remove_leaks()
+            if left and family() in ("runc", "crun") and not os.environ.get("ONGGI_TEST_PEERS_STRICT"):
+                raise unittest.SkipTest("peer %s deviates: left behind: %s" % (family(), "; ".join(left)))
             self.assertEqual([], left, "left behind after the test")
 
     def _remove_leaks(self):
