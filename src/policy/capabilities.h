@@ -1,20 +1,13 @@
-// Capability names and numbers (capabilities(7)); data of linux/capability.h.
+// Capabilities by name and number; the vocabulary is the specification's, so its home is oci/.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
+#include "oci/capability.h"
 
 namespace onggi::policy {
 
-inline constexpr uint32_t kLastCapability = 40;  // CAP_CHECKPOINT_RESTORE
-
-// "CAP_CHOWN" (any case, with or without the prefix) -> 0. nullopt: unknown.
-std::optional<uint32_t> capability_number(std::string_view name);
-// 0 -> "CAP_CHOWN". Precondition: number <= kLastCapability.
-const char* capability_name(uint32_t number);
-std::vector<std::string> capability_names();
+using oci::capability_name;
+using oci::capability_names;
+using oci::capability_number;
+using oci::kLastCapability;
 
 }  // namespace onggi::policy

@@ -1,9 +1,9 @@
 // Capability names in the order of their numbers.
-#include "policy/capabilities.h"
+#include "oci/capability.h"
 
 #include <strings.h>
 
-namespace onggi::policy {
+namespace onggi::oci {
 
 namespace {
 
@@ -35,4 +35,4 @@ const char* capability_name(uint32_t number) { return kNames[number]; }
 
 std::vector<std::string> capability_names() { return {std::begin(kNames), std::end(kNames)}; }
 
-}  // namespace onggi::policy
+}  // namespace onggi::oci
