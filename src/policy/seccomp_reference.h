@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "oci/runtime_spec.h"
 #include "policy/seccomp_arch.h"
 
@@ -77,7 +78,7 @@ inline scmp_compare compare(const std::string& op) {
       {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
       {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
       {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
-  return kOps.at(op);
+  return kOps.find(op)->second;
 }
 inline uint32_t token(Arch arch) {
   if (arch == Arch::kX32) return SCMP_ARCH_X32;
@@ -110,12 +111,12 @@ inline Code compile(const oci::Seccomp& profile, const std::vector<Arch>& arches
       }
     }
   }
-  int fd = memfd_create("bpf", MFD_CLOEXEC);
+  UniqueFd file(memfd_create("bpf", MFD_CLOEXEC));
+  int fd = file.get();
   if (fd < 0 || seccomp_export_bpf(ctx, fd) != 0) abort();
   auto size = static_cast<size_t>(lseek(fd, 0, SEEK_END));
   Code code(size / 8);
   if (pread(fd, code.data(), size, 0) != static_cast<ssize_t>(size)) abort();
-  ::close(fd);
   seccomp_release(ctx);
   if (arch_info(arches[0]).big_endian) {  // the library writes for the host that the filter is for
     for (uint64_t& word : code) {
