@@ -73,8 +73,8 @@ std::string errno_text(int e);
 // As TRY for Result<void>: a statement without a value.
 #define TRY_VOID(expr)                                                                  \
   do {                                                                                  \
-    if (auto&& try_result_ = (expr); !try_result_) [[unlikely]]                         \
-      return ::onggi::fail(std::move(try_result_).error());                             \
+    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]]                         \
+      return ::onggi::fail(std::move(try_void_result_).error());                             \
   } while (0)
 // As TRY and TRY_VOID, with context put before the error's text.
 #define TRY_CTX(expr, context)                                                          \
@@ -86,6 +86,6 @@ std::string errno_text(int e);
   })
 #define TRY_VOID_CTX(expr, context)                                                     \
   do {                                                                                  \
-    if (auto&& try_result_ = (expr); !try_result_) [[unlikely]]                         \
-      return ::onggi::fail(std::move(try_result_).error().wrap(context));               \
+    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]]                         \
+      return ::onggi::fail(std::move(try_void_result_).error().wrap(context));               \
   } while (0)

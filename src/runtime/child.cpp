@@ -447,10 +447,6 @@ extern "C" [[noreturn, gnu::used]] void onggi_child_main(long* stack) {
   if (stack[0] < 3) sys(__NR_exit_group, 125);
   c.sync_fd = c.report_fd = static_cast<int>(parse_number(argv[2]));
   sys(__NR_prctl, PR_SET_NAME, ptr("onggi-init"), 0, 0, 0);
-  // Whatever signals the engine had blocked, the container starts with none blocked (handlers were cleared by clone).
-  uint64_t none = 0;
-  constexpr long kSetMask = 2;
-  sys(__NR_rt_sigprocmask, kSetMask, ptr(&none), 0, sizeof none);
   if (!map_plan(c, static_cast<int>(parse_number(argv[1])))) {
     send(c, ChildMessageKind::kFailed, 0, EINVAL, 0);
     sys(__NR_exit_group, 125);

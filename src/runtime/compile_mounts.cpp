@@ -9,23 +9,15 @@
 
 #include "oci/mount_options.h"
 #include "runtime/compile.h"
+#include "runtime/mount_attributes.h"
 
 #ifndef MS_REC
 #define MS_RDONLY 1
-#define MS_NOSUID 2
-#define MS_NODEV 4
-#define MS_NOEXEC 8
 #define MS_SYNCHRONOUS 16
 #define MS_MANDLOCK 64
 #define MS_DIRSYNC 128
-#define MS_NOSYMFOLLOW 256
-#define MS_NOATIME 1024
-#define MS_NODIRATIME 2048
 #define MS_REC 16384
 #define MS_PRIVATE (1 << 18)
-#define MS_RELATIME (1 << 21)
-#define MS_I_VERSION (1 << 23)
-#define MS_STRICTATIME (1 << 24)
 #define MS_LAZYTIME (1 << 25)
 #endif
 #ifndef CLONE_NEWUSER
@@ -37,24 +29,6 @@
 namespace onggi::runtime {
 
 namespace {
-
-struct Attr {
-  uint64_t ms;
-  uint64_t attr;
-};
-constexpr Attr kAttrs[] = {
-    {MS_RDONLY, MOUNT_ATTR_RDONLY},         {MS_NOSUID, MOUNT_ATTR_NOSUID},     {MS_NODEV, MOUNT_ATTR_NODEV},
-    {MS_NOEXEC, MOUNT_ATTR_NOEXEC},         {MS_NOATIME, MOUNT_ATTR_NOATIME},   {MS_STRICTATIME, MOUNT_ATTR_STRICTATIME},
-    {MS_NODIRATIME, MOUNT_ATTR_NODIRATIME}, {MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW},
-};
-constexpr uint64_t kAtimeModes = MS_NOATIME | MS_STRICTATIME | MS_RELATIME;
-
-uint64_t to_attr(uint64_t ms) {
-  uint64_t attr = 0;
-  for (const auto& [from, to] : kAttrs)
-    if (ms & from) attr |= to;
-  return attr;
-}
 
 // Flags of the superblock, which the new mount interface takes as options.
 struct SuperFlag {
@@ -124,9 +98,9 @@ struct Compiler {
     MountStep step;
     std::string destination = clean(m.destination);
     step.destination = b.string(destination);
-    step.attr_set = to_attr(f.ms_set);
-    step.attr_clr = to_attr(f.ms_clear);
-    if (f.ms_set & kAtimeModes) step.attr_clr |= MOUNT_ATTR__ATIME;
+    MountAttributes attributes = mount_attributes(f);
+    step.attr_set = attributes.set;
+    step.attr_clr = attributes.clear;
     step.rec_attr_set = f.rec_attr_set;
     step.rec_attr_clr = f.rec_attr_clr;
     for (size_t i = 0; i < f.propagation_steps.size() && i < 2; i++) step.propagation[i] = f.propagation_steps[i];
@@ -231,7 +205,7 @@ struct Compiler {
     tmpfs_flags.data = {{"mode", "755"}};
     add_new(tmpfs, tmpfs_flags, "tmpfs");
     std::string top = clean(m.destination);
-    uint32_t attr = static_cast<uint32_t>(to_attr(f.ms_set));
+    uint32_t attr = static_cast<uint32_t>(mount_attr_bits(f.ms_set));
     for (const auto& [name, h] : hierarchies()) {
       MountStep step;
       step.destination = b.string(top + "/" + name);

@@ -5,7 +5,7 @@
 // start; and with no_new_privs the filter as the very last thing before exec.
 #include <algorithm>
 
-#include "policy/capabilities.h"
+#include "oci/capability.h"
 #include "runtime/compile.h"
 #include "runtime/process_attributes.h"
 
@@ -128,7 +128,7 @@ struct ProcessCompiler {
   static uint64_t mask(const std::vector<std::string>& names) {
     uint64_t bits = 0;
     for (const auto& name : names)
-      if (auto number = policy::capability_number(name)) bits |= 1ULL << *number;
+      if (auto number = oci::capability_number(name)) bits |= 1ULL << *number;
     return bits;
   }
 
@@ -147,7 +147,7 @@ struct ProcessCompiler {
     oci::Capabilities caps = p.capabilities.value_or(oci::Capabilities{});
     Step& s = b.add(Op::kCapBound);
     s.a = mask(caps.bounding);
-    s.b = policy::kLastCapability;
+    s.b = oci::kLastCapability;
   }
 
   void seccomp() {

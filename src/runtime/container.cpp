@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <functional>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "oci/parse.h"
 #include "runtime/hooks.h"
 #include "runtime/plan.h"
-#include "runtime/resctrl.h"
+
 
 namespace onggi::runtime {
 
@@ -206,7 +207,7 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
   if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
     TRY_VOID(kill_and_wait(c, cgroup.get()));
   if (cgroup) TRY_VOID_CTX(cgroup->destroy(), "delete container \"" + id + "\"");
-  if (!c.record.resctrl_group.empty()) TRY_VOID(remove_resctrl_group(c.record.resctrl_group));
+  /*RDT-REMOVE*/
   auto spec = load_spec(c.dir);
   Result<> hooks = {};
   if (spec && !spec->hooks.poststop.empty()) {
@@ -240,7 +241,7 @@ Result<> set_frozen(const RuntimeContext& context, const std::string& id, bool f
 Result<> pause_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, true); }
 Result<> resume_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, false); }
 
-Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources) {
+Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources, const RdtUpdate& rdt) {
   Opened c = TRY(open_locked(context, id));
   Status status = current_status(c.dir, c.record, false);
   if (status == Status::kStopped)
@@ -248,6 +249,7 @@ Result<> update_container(const RuntimeContext& context, const std::string& id, 
   if (c.record.cgroup.paths.empty())
     return fail(Error::unsupported("cannot update container \"" + id + "\": it has no cgroup"));
   auto cgroup = TRY(Cgroup::load(c.record.cgroup));
+  /*RDT-UPDATE*/ (void)rdt;
   return cgroup->update(resources);
 }
 

@@ -32,6 +32,7 @@ struct CreateOptions {
   std::string pid_file;
   bool no_pivot = false;
   bool no_new_keyring = false;
+  bool detach = false;          // run: return at once
   int preserve_fds = 0;
 };
 
@@ -71,7 +72,11 @@ Result<> kill_container(const RuntimeContext& context, const std::string& id, in
 Result<> delete_container(const RuntimeContext& context, const std::string& id, bool force);
 Result<> pause_container(const RuntimeContext& context, const std::string& id);
 Result<> resume_container(const RuntimeContext& context, const std::string& id);
-Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources);
+// Intel RDT schemata to change; absent: unchanged.
+struct RdtUpdate {
+  std::optional<std::string> l3_cache_schema, mem_bw_schema;
+};
+Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources, const RdtUpdate& rdt = {});
 
 struct ContainerInfo {
   StateRecord record;

@@ -50,6 +50,9 @@ long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
 // Runs in the new process, on its own stack but in the caller's memory: raw system calls only, errno stays untouched.
 extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_undefined]] void onggi_spawn_entry(Trampoline* t) {
   const SpawnArgs& a = *t->args;
+  // Whatever signals the caller blocks for itself (or its engine had blocked), the new program starts with none blocked.
+  static constexpr uint64_t kNone = 0;
+  raw(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kNone), 0, sizeof kNone);
   for (int i = 0; i < 3; i++)
     if (a.stdio[i] >= 0) raw(SYS_dup3, a.stdio[i], i, 0);
   for (int i = 0; i < a.inherit_count; i++) raw(SYS_fcntl, a.inherit[i], F_SETFD, 0);

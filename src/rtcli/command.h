@@ -1,0 +1,57 @@
+// Commands of onggi-runtime: each turns words into one call of the runtime and prints the result.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "rtcli/args.h"
+#include "runtime/container.h"
+
+namespace onggi::rtcli {
+
+struct Invocation {
+  runtime::RuntimeContext context;
+  Args args;           // options and positional words of the command
+  bool debug = false;
+};
+
+struct Command {
+  const char* name;
+  const char* usage;   // positional words
+  const char* help;
+  std::vector<Option> options;
+  size_t min_words, max_words;  // positional
+  Result<int> (*run)(const Invocation& invocation);  // the exit code
+  int error_code = 1;
+};
+
+const std::vector<Command>& commands();
+
+// command_*.cpp
+Result<int> run_create(const Invocation& i);
+Result<int> run_run(const Invocation& i);
+Result<int> run_start(const Invocation& i);
+Result<int> run_exec(const Invocation& i);
+Result<int> run_state(const Invocation& i);
+Result<int> run_kill(const Invocation& i);
+Result<int> run_delete(const Invocation& i);
+Result<int> run_list(const Invocation& i);
+Result<int> run_ps(const Invocation& i);
+Result<int> run_pause(const Invocation& i);
+Result<int> run_resume(const Invocation& i);
+Result<int> run_update(const Invocation& i);
+Result<int> run_events(const Invocation& i);
+Result<int> run_spec(const Invocation& i);
+Result<int> run_features(const Invocation& i);
+Result<int> run_checkpoint(const Invocation& i);
+Result<int> run_restore(const Invocation& i);
+Result<int> run_monitor(const Invocation& i);
+
+// Writes to standard output; a closed pipe is an error.
+Result<> print(std::string_view text);
+
+// The whole program.
+int main(int argc, char** argv);
+
+}  // namespace onggi::rtcli

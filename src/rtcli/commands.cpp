@@ -1,0 +1,124 @@
+// The table of commands: names, options and help in one place. Names and meanings are runc's, so that engines need no special case.
+#include "rtcli/command.h"
+
+namespace onggi::rtcli {
+
+namespace {
+
+const Option kBundle = {"bundle", 'b', true, "PATH", "directory with config.json (default: the current one)"};
+const Option kConsoleSocket = {"console-socket", 0, true, "PATH", "Unix socket that receives the terminal's master"};
+const Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH", "Unix socket that receives a pidfd of the process"};
+const Option kPidFile = {"pid-file", 0, true, "FILE", "file to write the process id to"};
+const Option kNoPivot = {"no-pivot", 0, false, "", "use MS_MOVE and chroot instead of pivot_root (for a root on ramfs; less safe)"};
+const Option kNoKeyring = {"no-new-keyring", 0, false, "", "keep the session keyring of the caller"};
+const Option kPreserveFds = {"preserve-fds", 0, true, "N", "pass N descriptors (3, 4, ...) on to the process"};
+const Option kDetach = {"detach", 'd', false, "", "return as soon as the process runs"};
+const Option kFormat = {"format", 'f', true, "table|json", "output format"};
+
+std::vector<Option> create_options(bool run) {
+  std::vector<Option> list = {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kNoKeyring, kPreserveFds};
+  if (run) {
+    list.push_back(kDetach);
+    list.push_back({"keep", 0, false, "", "keep the container's state after it has exited"});
+    list.push_back({"no-subreaper", 0, false, "", "do not adopt orphans of the container"});
+  }
+  return list;
+}
+
+std::vector<Option> exec_options() {
+  return {kConsoleSocket, kPidfdSocket, kPidFile, kPreserveFds, kDetach,
+          {"process", 'p', true, "FILE", "process specification (JSON) to run"},
+          {"tty", 't', false, "", "give the process a terminal"},
+          {"cwd", 0, true, "PATH", "working directory in the container"},
+          {"env", 'e', true, "NAME=VALUE", "add to the environment (repeatable)"},
+          {"user", 'u', true, "UID[:GID]", "user and group"},
+          {"additional-gids", 'g', true, "GID", "additional group (repeatable)"},
+          {"cap", 'c', true, "CAP", "add a capability (repeatable)"},
+          {"process-label", 0, true, "LABEL", "SELinux label of the process"},
+          {"apparmor", 0, true, "PROFILE", "AppArmor profile of the process"},
+          {"no-new-privs", 0, false, "", "the process can gain no privileges"},
+          {"cgroup", 0, true, "[CTRL:]PATH", "sub-cgroup of the container to run in (repeatable)"},
+          {"ignore-paused", 0, false, "", "run in a paused container (the process waits for resume)"}};
+}
+
+std::vector<Option> update_options() {
+  auto value = [](const char* name, const char* help) { return Option{name, 0, true, "N", help}; };
+  return {{"resources", 'r', true, "FILE", "read linux.resources (JSON) from a file, - for standard input"},
+          value("blkio-weight", "block I/O weight, 10 to 1000"),
+          value("cpu-period", "CPU period in microseconds"),
+          value("cpu-quota", "CPU time per period in microseconds; -1: unlimited"),
+          value("cpu-burst", "CPU burst in microseconds"),
+          value("cpu-share", "CPU shares (relative weight)"),
+          value("cpu-rt-period", "real-time period in microseconds"),
+          value("cpu-rt-runtime", "real-time run time in microseconds"),
+          value("cpuset-cpus", "CPUs to use, 0-3,7"),
+          value("cpuset-mems", "memory nodes to use"),
+          value("cpu-idle", "1: run only when nothing else does"),
+          value("memory", "memory limit in bytes; -1: unlimited"),
+          value("memory-reservation", "soft memory limit in bytes"),
+          value("memory-swap", "memory and swap limit in bytes; -1: unlimited"),
+          value("kernel-memory", "(obsolete, no effect)"),
+          value("kernel-memory-tcp", "(obsolete, no effect)"),
+          value("pids-limit", "number of processes; -1: unlimited"),
+          value("l3-cache-schema", "Intel RDT L3 cache schema"),
+          value("mem-bw-schema", "Intel RDT memory bandwidth schema")};
+}
+
+std::vector<Option> criu_options(bool restore) {
+  std::vector<Option> list = {{"image-path", 0, true, "DIR", "directory of the checkpoint's images"},
+                              {"work-path", 0, true, "DIR", "directory of logs"},
+                              {"tcp-established", 0, false, "", "allow open TCP connections"},
+                              {"tcp-skip-in-flight", 0, false, "", "skip TCP connections in flight"},
+                              {"link-remap", 0, false, "", "allow links to deleted files"},
+                              {"ext-unix-sk", 0, false, "", "allow external Unix sockets"},
+                              {"shell-job", 0, false, "", "allow a process with the caller's terminal"},
+                              {"file-locks", 0, false, "", "handle file locks"},
+                              {"manage-cgroups-mode", 0, true, "soft|full|strict|ignore", "how cgroups are treated"},
+                              {"empty-ns", 0, true, "network", "recreate the namespace, but not its content"},
+                              {"lsm-profile", 0, true, "TYPE:NAME", "security profile to restore with"},
+                              {"lsm-mount-context", 0, true, "LABEL", "mount context to restore with"}};
+  if (restore) {
+    for (const Option& o : {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kPreserveFds, kDetach}) list.push_back(o);
+    list.push_back({"no-subreaper", 0, false, "", "do not adopt orphans of the container"});
+  } else {
+    list.push_back({"parent-path", 0, true, "DIR", "earlier pre-dump to build on"});
+    list.push_back({"leave-running", 0, false, "", "let the container run on"});
+    list.push_back({"pre-dump", 0, false, "", "dump memory only, and let the container run on"});
+    list.push_back({"auto-dedup", 0, false, "", "remove duplicate pages of earlier dumps"});
+    list.push_back({"status-fd", 0, true, "FD", "a byte is written there when the dump is ready"});
+  }
+  return list;
+}
+
+}  // namespace
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> kCommands = {
+      {"create", "ID", "create a container; its process waits for start", create_options(false), 1, 1, run_create},
+      {"start", "ID", "start the process of a created container", {}, 1, 1, run_start},
+      {"run", "ID", "create and start a container", create_options(true), 1, 1, run_run},
+      {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options(), 1, 1 << 20, run_exec, 255},
+      {"state", "ID", "print the state of a container (JSON)", {}, 1, 1, run_state},
+      {"kill", "ID [SIGNAL]", "send a signal (default: TERM) to a container's init",
+       {{"all", 'a', false, "", "send it to all processes of the container"}}, 1, 2, run_kill},
+      {"delete", "ID...", "remove stopped containers", {{"force", 'f', false, "", "kill it first if it runs"}}, 1, 1 << 20, run_delete},
+      {"list", "", "list containers", {kFormat, {"quiet", 'q', false, "", "ids only"}}, 0, 0, run_list},
+      {"ps", "ID [PS-OPTION...]", "list the processes of a container", {kFormat}, 1, 1 << 20, run_ps},
+      {"pause", "ID", "suspend all processes of a container", {}, 1, 1, run_pause},
+      {"resume", "ID", "continue the processes of a paused container", {}, 1, 1, run_resume},
+      {"update", "ID", "change the resource limits of a container", update_options(), 1, 1, run_update},
+      {"events", "ID", "print OOM notices and statistics of a container (JSON)",
+       {{"interval", 0, true, "TIME", "time between statistics (default: 5s)"}, {"stats", 0, false, "", "print once and end"}},
+       1, 1, run_events},
+      {"spec", "", "write a default config.json",
+       {kBundle, {"rootless", 0, false, "", "for a container of an ordinary user"}}, 0, 0, run_spec},
+      {"features", "", "print what this runtime supports (JSON)", {}, 0, 0, run_features},
+      {"checkpoint", "ID", "save a running container by CRIU", criu_options(false), 1, 1, run_checkpoint},
+      {"restore", "ID", "restore a container by CRIU", criu_options(true), 1, 1, run_restore},
+      {"monitor", "", "supervise one container (protocol: runtime/protocol.h)",
+       {{"control-fd", 0, true, "FD", "connected SOCK_SEQPACKET socket that carries the protocol"}}, 0, 0, run_monitor},
+  };
+  return kCommands;
+}
+
+}  // namespace onggi::rtcli

@@ -1,0 +1,169 @@
+// Global options, dispatch, and the one place where errors become words and exit codes.
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "oci/runtime_spec.h"
+#include "rtcli/command.h"
+#include "sys/process.h"
+
+namespace onggi::rtcli {
+
+namespace {
+
+const std::vector<Option>& global_options() {
+  static const std::vector<Option> kOptions = {
+      {"root", 0, true, "DIR", "state directory (default: /run/onggi-runtime, or $XDG_RUNTIME_DIR/onggi-runtime)"},
+      {"log", 0, true, "FILE", "append errors and warnings to this file"},
+      {"log-format", 0, true, "text|json", "format of the log (default: text)"},
+      {"debug", 0, false, "", "log more"},
+      {"systemd-cgroup", 0, false, "", "let systemd make cgroups; cgroupsPath is slice:prefix:name"},
+      {"rootless", 0, true, "true|false|auto", "leave out what needs root (default: auto)"},
+      {"criu", 0, true, "PATH", "(ignored: criu is looked up in $PATH)"},
+      {"help", 'h', false, "", "print this help"},
+      {"version", 'v', false, "", "print the version"}};
+  return kOptions;
+}
+
+struct Log {
+  UniqueFd file;
+  bool json = false;
+
+  // One line per message, in the shape of the format that engines parse ({"level","msg","time"}).
+  void write(const char* level, const std::string& text) const {
+    if (!file) return;
+    std::string time = runtime::now_rfc3339(), line;
+    time = time.substr(0, 19) + "Z";
+    if (json) {
+      JsonWriter w;
+      w.begin_object();
+      w.member("level", level);
+      w.member("msg", text);
+      w.member("time", time);
+      w.end_object();
+      line = w.take();
+    } else {
+      JsonWriter w;
+      w.string(text);
+      line = "time=\"" + time + "\" level=" + level + " msg=" + w.text();
+    }
+    line += '\n';
+    (void)write_all(file.get(), line, "log");
+  }
+};
+
+Log log;
+
+void warn(const std::string& text) {
+  if (log.file) log.write("warning", text);
+  else (void)write_all(STDERR_FILENO, "onggi-runtime: warning: " + text + "\n", "standard error");
+}
+
+std::string default_root() {
+  if (::geteuid() == 0 && !sys::in_user_namespace()) return "/run/onggi-runtime";
+  if (const char* dir = ::getenv("XDG_RUNTIME_DIR"); dir && dir[0] == '/') return std::string(dir) + "/onggi-runtime";
+  return ::geteuid() == 0 ? "/run/onggi-runtime" : "/tmp/onggi-runtime-" + std::to_string(::geteuid());
+}
+
+std::string global_help() {
+  std::string text =
+      "onggi-runtime runs containers as the Open Container Initiative specifies.\n\n"
+      "Usage: onggi-runtime [OPTION...] COMMAND [OPTION...] [WORD...]\n\nCommands:\n";
+  for (const auto& c : commands()) {
+    std::string left = std::string("  ") + c.name;
+    left.resize(14, ' ');
+    text += left + c.help + "\n";
+  }
+  return text + "\nOptions:\n" + options_help(global_options());
+}
+
+std::string command_help(const Command& c) {
+  std::string text = std::string("onggi-runtime ") + c.name + ": " + c.help + "\n\nUsage: onggi-runtime " + c.name +
+                     (c.options.empty() ? " " : " [OPTION...] ") + c.usage + "\n";
+  return c.options.empty() ? text : text + "\nOptions:\n" + options_help(c.options);
+}
+
+int report(const std::string& text, int code) {
+  log.write("error", text);
+  (void)write_all(STDERR_FILENO, "onggi-runtime: " + text + "\n", "standard error");
+  return code;
+}
+
+Result<bool> is_rootless(const Args& args) {
+  std::string mode = args.get("rootless", "auto");
+  if (mode == "true") return true;
+  if (mode == "false") return false;
+  if (mode == "auto") return sys::is_rootless();
+  return fail(Error::invalid("option --rootless: '" + mode + "' is none of true, false, auto"));
+}
+
+Result<> open_log(const Args& args) {
+  std::string format = args.get("log-format", "text");
+  if (format != "text" && format != "json")
+    return fail(Error::invalid("option --log-format: unknown format '" + format + "' (text or json)"));
+  log.json = format == "json";
+  std::string path = args.get("log");
+  if (!path.empty()) log.file = TRY(open_at(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT, 0644));
+  return {};
+}
+
+Result<int> dispatch(const Command& command, const Args& global, const std::vector<std::string>& words) {
+  Invocation i;
+  for (const auto& w : words) {
+    if (w == "--help" || w == "-h") {
+      TRY_VOID(print(command_help(command)));
+      return 0;
+    }
+    if (w.empty() || w[0] != '-') break;
+  }
+  i.args = TRY(Args::parse(command.options, words));
+  size_t count = i.args.rest().size();
+  if (count < command.min_words || count > command.max_words)
+    return fail(Error::invalid(std::string("\"") + command.name + "\" requires " +
+                               (count < command.min_words ? "a minimum of " + std::to_string(command.min_words)
+                                                          : "a maximum of " + std::to_string(command.max_words)) +
+                               " argument(s); usage: onggi-runtime " + command.name + " " + command.usage));
+  i.context.root = global.get("root", default_root());
+  i.context.systemd_cgroup = TRY(global.flag("systemd-cgroup"));
+  i.context.rootless = TRY(is_rootless(global));
+  i.context.warn = warn;
+  i.debug = TRY(global.flag("debug"));
+  return command.run(i);
+}
+
+int run(const std::vector<std::string>& words) {
+  auto global = Args::parse(global_options(), words);
+  if (!global) return report(global.error().text(), 1);
+  if (global->has("version")) {
+    std::string text = std::string("onggi-runtime version ") + ONGGI_VERSION + "\nspec: " + oci::kSpecVersion + "\n";
+    return print(text) ? 0 : 1;
+  }
+  if (global->has("help") || global->rest().empty() || global->rest()[0] == "help") return print(global_help()) ? 0 : 1;
+  if (auto r = open_log(*global); !r) return report(r.error().text(), 1);
+  const std::string& name = global->rest()[0];
+  for (const Command& command : commands()) {
+    if (name != command.name) continue;
+    auto r = dispatch(command, *global, {global->rest().begin() + 1, global->rest().end()});
+    if (!r) return report(name + " failed: " + r.error().text(), command.error_code);
+    return *r;
+  }
+  return report("no such command: \"" + name + "\" (see onggi-runtime --help)", 1);
+}
+
+}  // namespace
+
+Result<> print(std::string_view text) { return write_all(STDOUT_FILENO, text, "standard output"); }
+
+int main(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  int code = run(words);
+  // Nothing is left to flush: skip destructors of what the process owned until its end.
+  ::_exit(code);
+}
+
+}  // namespace onggi::rtcli

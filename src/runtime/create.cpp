@@ -1,0 +1,399 @@
+// `create` and `run`: from a bundle to a process that waits for start, or runs.
+//
+// Order of effects, each undone when a later one fails: state directory (decides who owns the id) -> record "creating" -> cgroup ->
+// child -> record "created" -> pid file. The record is written before the cgroup is made, so that after a kill -9 at any point
+// `delete --force` knows all there is to remove.
+#include <fcntl.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <map>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/scope.h"
+#include "oci/check.h"
+#include "oci/mount_options.h"
+#include "oci/parse.h"
+#include "policy/seccomp.h"
+#include "runtime/compile.h"
+#include "runtime/container.h"
+#include "runtime/hooks.h"
+#include "runtime/launch.h"
+#include "runtime/notify.h"
+#include "runtime/prepare_mounts.h"
+#include "runtime/process_attributes.h"
+
+#include "sys/mount.h"
+#include "sys/net_device.h"
+#include "sys/unix_socket.h"
+#include "sys/user_namespace.h"
+
+namespace onggi::runtime {
+
+namespace {
+
+Result<std::string> absolute_path(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (!::realpath(path.empty() ? "." : path.c_str(), resolved)) return fail(Error::os("find the directory", path));
+  return std::string(resolved);
+}
+
+std::vector<sys::IdRange> ranges(const std::vector<oci::IdMapping>& maps) {
+  std::vector<sys::IdRange> out;
+  for (const auto& m : maps) out.push_back({m.container_id, m.host_id, m.size});
+  return out;
+}
+
+int64_t mapped_root(const std::vector<oci::IdMapping>& maps) {
+  for (const auto& m : maps)
+    if (m.container_id == 0 && m.size) return m.host_id;
+  return -1;
+}
+
+const oci::Namespace* find_namespace(const oci::Spec& spec, oci::NamespaceType type) {
+  for (const auto& ns : spec.linux.namespaces)
+    if (ns.type == type) return &ns;
+  return nullptr;
+}
+
+// Everything that one create needs, with its life time.
+class Creation {
+ public:
+  Creation(const RuntimeContext& context, const CreateOptions& options, bool run)
+      : context_(context), options_(options), run_(run) {}
+
+  Result<Started> go();
+
+ private:
+  Result<> read_bundle();
+  Result<> check_terminal();
+  Result<> check_preserved_fds() const;
+  Result<> open_state();
+  Result<> plan_cgroup();
+  Result<> open_inputs();
+  Result<> compile();
+  Result<> make_cgroup(int pid);
+  Result<> record_created(int pid);
+  Result<> apply_from_outside(int pid);
+  Result<> run_create_hooks(int pid, int pidfd);
+  LaunchHandlers handlers();
+  HookPlace container_place(int pidfd) const;
+
+  const RuntimeContext& context_;
+  const CreateOptions& options_;
+  bool run_;
+  std::string config_;
+  oci::Spec spec_;
+  StateRecord record_;
+  StateDir dir_;
+  std::unique_ptr<Cgroup> cgroup_;
+  bool cgroup_made_ = false;
+  policy::SeccompProgram seccomp_;
+  std::vector<NsFd> namespace_fds_;
+  std::vector<MountFd> prepared_fds_;
+  UniqueFd proc_, exec_fifo_, status_fifo_, console_socket_, pidfd_socket_;
+  CompileInput input_;
+  CompiledPlan plan_;
+  UniqueFd console_;
+  std::vector<UniqueFd> join_fds_;
+  Rollback rollback_;
+};
+
+Result<> Creation::read_bundle() {
+  std::string bundle = TRY_CTX(absolute_path(options_.bundle), "bundle");
+  auto config = read_file(bundle + "/config.json");
+  if (!config) {
+    if (config.error().os_errno() == ENOENT)
+      return fail(Error::not_found("JSON specification file config.json not found in bundle '" + bundle + "'"));
+    return fail(std::move(config).error());
+  }
+  config_ = std::move(*config);
+  spec_ = TRY(oci::parse_spec(config_));
+  std::vector<std::string> warnings;
+  TRY_VOID_CTX(oci::check_spec(spec_, &warnings), bundle + "/config.json");
+  if (context_.warn)
+    for (const auto& w : warnings) context_.warn(w);
+  if (!spec_.process) return fail(Error::invalid(bundle + "/config.json: process: is required to create a container"));
+  record_.id = options_.id;
+  record_.bundle = bundle;
+  std::string rootfs = spec_.root.path;
+  if (rootfs.empty() || rootfs[0] != '/') rootfs = bundle + "/" + rootfs;
+  record_.rootfs = TRY_CTX(absolute_path(rootfs), "root.path");
+  struct stat st;
+  if (::stat(record_.rootfs.c_str(), &st) < 0) return fail(Error::os("root.path: stat", record_.rootfs));
+  if (!S_ISDIR(st.st_mode)) return fail(Error::invalid("root.path: '" + record_.rootfs + "' is not a directory"));
+  return {};
+}
+
+Result<> Creation::check_terminal() {
+  bool terminal = spec_.process->terminal;
+  bool detach = !run_ || options_.detach;
+  if (terminal && detach && options_.console_socket.empty())
+    return fail(Error::invalid("cannot allocate tty if the runtime will detach without setting console socket: "
+                               "give --console-socket, or set process.terminal to false"));
+  if (!terminal && !options_.console_socket.empty())
+    return fail(Error::invalid("cannot use console socket if the runtime will not allocate tty: process.terminal is false"));
+  if (!options_.console_socket.empty()) console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
+  if (!options_.pidfd_socket.empty()) pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
+  return {};
+}
+
+Result<> Creation::open_state() {
+  dir_ = TRY(StateDir::create(context_.root, options_.id));
+  rollback_.push([this] { (void)dir_.remove(); });
+  record_.created = now_rfc3339();
+  record_.owner = ::getuid() == 0 ? "root" : std::to_string(::getuid());
+  record_.phase = "creating";
+  record_.rootless = context_.rootless;
+  TRY_VOID(dir_.save_config(config_));
+  return {};
+}
+
+Result<> Creation::plan_cgroup() {
+  CgroupConfig config;
+  config.id = options_.id;
+  config.cgroups_path = spec_.linux.cgroups_path;
+  config.systemd = context_.systemd_cgroup;
+  config.rootless = context_.rootless;
+  config.annotations = spec_.annotations;
+  if (find_namespace(spec_, oci::NamespaceType::kUser) && find_namespace(spec_, oci::NamespaceType::kCgroup))
+    config.owner_uid = mapped_root(spec_.linux.uid_mappings);
+  cgroup_ = TRY_CTX(Cgroup::plan(config), "cgroup");
+  record_.cgroup = cgroup_->record();
+  return {};
+}
+
+Result<> Creation::open_inputs() {
+  for (const auto& ns : spec_.linux.namespaces) {
+    if (ns.path.empty()) continue;
+    namespace_fds_.push_back(TRY(sys::open_namespace(ns.path, oci::clone_flag(ns.type), oci::to_string(ns.type))));
+    input_.namespace_fds.emplace_back(ns.type, namespace_fds_.back().get());
+  }
+  bool writes_proc = !spec_.linux.sysctl.empty() || !spec_.linux.time_offsets.empty() ||
+                     !spec_.process->apparmor_profile.empty() || !spec_.process->selinux_label.empty();
+  if (writes_proc) proc_ = TRY(sys::private_proc());
+  if (spec_.linux.seccomp) seccomp_ = TRY_CTX(policy::compile_seccomp(*spec_.linux.seccomp), "linux.seccomp");
+  TRY_VOID(prepare_mounts(spec_, context_.rootless, prepared_fds_, input_.prepared));
+  if (run_) return {};
+  for (const char* name : {"exec.fifo", "status.fifo"})
+    if (::mkfifoat(dir_.fd(), name, 0600) < 0) return fail(Error::os("make", dir_.path() + "/" + name));
+  // Read and write: neither side then ever sees the end of file of a FIFO that nobody else has open.
+  exec_fifo_ = TRY(open_at(dir_.fd(), "exec.fifo", O_RDWR | O_NOFOLLOW));
+  status_fifo_ = TRY(open_at(dir_.fd(), "status.fifo", O_RDWR | O_NOFOLLOW));
+  return {};
+}
+
+Result<> Creation::compile() {
+  input_.spec = &spec_;
+  input_.id = options_.id;
+  input_.rootfs = record_.rootfs;
+  input_.rootless = context_.rootless;
+  input_.preserve_fds = options_.preserve_fds;
+  input_.no_pivot = options_.no_pivot;
+  input_.no_new_keyring = options_.no_new_keyring;
+  input_.cgroup = &cgroup_->record();
+  input_.cgroup_mode = cgroup_mode();
+  input_.join_cgroup = !cgroup_->record().paths.empty() || cgroup_->needs_pid();
+  input_.proc_fd = proc_.get();
+  input_.exec_fifo = exec_fifo_.get();
+  input_.status_fifo = status_fifo_.get();
+  input_.parent_hooks =
+      !spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty() || !spec_.hooks.create_container.empty();
+  input_.seccomp = &seccomp_;
+  input_.selinux = (!spec_.linux.mount_label.empty() || !spec_.process->selinux_label.empty()) && selinux_enabled();
+  input_.apparmor = !spec_.process->apparmor_profile.empty() && apparmor_enabled();
+  plan_ = TRY(compile_create(input_));
+  return {};
+}
+
+Result<> Creation::make_cgroup(int pid) {
+  if (cgroup_made_) return {};
+  oci::Resources none;
+  const oci::Resources& resources = spec_.linux.resources ? *spec_.linux.resources : none;
+  rollback_.push([this] { (void)cgroup_->destroy(); });
+  TRY_VOID_CTX(pid > 0 ? cgroup_->create_for_pid(pid, resources) : cgroup_->create(resources), "cgroup");
+  cgroup_made_ = true;
+  record_.cgroup = cgroup_->record();
+  return {};
+}
+
+// What the child cannot do for itself: raising hard limits and lowering the OOM score need the initial user namespace.
+Result<> Creation::apply_from_outside(int pid) {
+  const oci::Process& p = *spec_.process;
+  if (p.oom_score_adj) {
+    auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*p.oom_score_adj));
+    if (!r && !(context_.rootless && r.error().kind() == ErrorKind::kPermission)) {
+      std::string hint = r.error().kind() == ErrorKind::kPermission ? " (lowering it needs CAP_SYS_RESOURCE)" : "";
+      return fail(Error(r.error().kind(), "process.oomScoreAdj: " + r.error().text() + hint, r.error().os_errno()));
+    }
+    if (!r && context_.warn) context_.warn("process.oomScoreAdj not set: " + r.error().text());
+  }
+  if (!plan_.new_user_namespace || context_.rootless) return {};
+  for (const auto& limit : p.rlimits) {
+    auto number = rlimit_number(limit.type);
+    rlimit now;
+    if (!number || ::prlimit(pid, static_cast<__rlimit_resource>(*number), nullptr, &now) < 0 || now.rlim_max >= limit.hard) continue;
+    now.rlim_max = limit.hard;
+    (void)::prlimit(pid, static_cast<__rlimit_resource>(*number), &now, nullptr);
+  }
+  return {};
+}
+
+HookPlace Creation::container_place(int pidfd) const {
+  HookPlace place;
+  place.container_pidfd = pidfd;
+  place.directory = record_.bundle;
+  for (const auto& ns : spec_.linux.namespaces) {
+    // The time namespace is entered by exec only; until then the container's process is still in the runtime's.
+    if (ns.type == oci::NamespaceType::kTime) continue;
+    place.namespaces |= oci::clone_flag(ns.type);
+    place.user_namespace |= ns.type == oci::NamespaceType::kUser;
+  }
+  return place;
+}
+
+Result<> Creation::run_create_hooks(int pid, int pidfd) {
+  HookPlace host;
+  host.directory = record_.bundle;
+  std::string state = state_json(record_, spec_, Status::kCreating, pid);
+  TRY_VOID(run_hooks(spec_.hooks.prestart, "prestart", state, host));
+  TRY_VOID(run_hooks(spec_.hooks.create_runtime, "createRuntime", state, host));
+  return run_hooks(spec_.hooks.create_container, "createContainer", state, container_place(pidfd));
+}
+
+Result<> Creation::record_created(int pid) {
+  auto start = sys::start_time(pid);
+  if (!start) return fail(Error::internal("the container's process vanished before it was recorded"));
+  record_.pid = pid;
+  record_.start_time = *start;
+  record_.phase = "created";
+  record_.cgroup = cgroup_->record();
+  TRY_VOID(dir_.save(record_));
+  if (!options_.pid_file.empty()) {
+    std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
+    TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
+    rollback_.push([this] { (void)::unlink(options_.pid_file.c_str()); });
+    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0) return fail(Error::os("pid file: rename", options_.pid_file));
+  }
+  return {};
+}
+
+LaunchHandlers Creation::handlers() {
+  LaunchHandlers h;
+  h.after_spawn = [this]() -> Result<> {
+    if (cgroup_->needs_pid()) return {};
+    return make_cgroup(0);
+  };
+  h.map_ids = [this](int pid) -> Result<> {
+    // The first process of a staged start has joined nothing yet; its limits are those of the runtime.
+    bool helper = context_.rootless && ::geteuid() != 0;
+    TRY_VOID_CTX(sys::write_id_maps(pid, ranges(spec_.linux.uid_mappings), ranges(spec_.linux.gid_mappings), helper), "user namespace");
+    return apply_from_outside(pid);
+  };
+  h.join_cgroup = [this](int pid) -> Result<std::vector<UniqueFd>> {
+    if (cgroup_->needs_pid()) {
+      TRY_VOID(make_cgroup(pid));
+      return std::vector<UniqueFd>{};
+    }
+    TRY_VOID(make_cgroup(0));
+    return cgroup_->join_fds();
+  };
+  h.net_devices = [this](int pid) -> Result<> {
+    std::vector<sys::NetDeviceMove> moves;
+    for (const auto& d : spec_.linux.net_devices) moves.push_back({d.name, d.new_name});
+    return sys::move_net_devices(pid, moves);
+  };
+  h.hooks = [this](int pid, int pidfd) -> Result<> { return run_create_hooks(pid, pidfd); };
+  h.created = [this](int pid) -> Result<> {
+    if (!plan_.new_user_namespace) TRY_VOID(apply_from_outside(pid));
+    /*RDT-CREATE*/
+    TRY_VOID(record_created(pid));
+    if (!run_ || spec_.hooks.start_container.empty()) return {};
+    PidFd pidfd = TRY(sys::pidfd_open(pid));
+    return run_hooks(spec_.hooks.start_container, "startContainer", state_json(record_, spec_, Status::kCreated, pid),
+                     container_place(pidfd.get()));
+  };
+  h.console = [this](UniqueFd master) -> Result<> {
+    if (!console_socket_) {
+      console_ = std::move(master);
+      return {};
+    }
+    return sys::send_descriptor(console_socket_.get(), master.get(), "/dev/ptmx");
+  };
+  h.seccomp_listener = [this](UniqueFd listener, int pid) -> Result<> {
+    return send_seccomp_listener(*spec_.linux.seccomp, listener.get(), pid,
+                                 state_json(record_, spec_, Status::kCreating, pid));
+  };
+  return h;
+}
+
+Result<> Creation::check_preserved_fds() const {
+  for (int fd = 3; fd < 3 + options_.preserve_fds; fd++)
+    if (::fcntl(fd, F_GETFD) < 0)
+      return fail(Error::invalid("--preserve-fds " + std::to_string(options_.preserve_fds) + ": descriptor " + std::to_string(fd) +
+                                 " is not open"));
+  return {};
+}
+
+Result<Started> Creation::go() {
+  TRY_VOID(check_preserved_fds());
+  TRY_VOID(read_bundle());
+  TRY_VOID(check_terminal());
+  TRY_VOID(open_state());
+  TRY_VOID(plan_cgroup());
+  TRY_VOID(dir_.save(record_));
+  TRY_VOID(open_inputs());
+  UniqueFd cgroup_fd;
+  // v2 takes part in the clone itself; joining it later makes the kernel wait for a grace period.
+  bool into = !cgroup_->needs_pid() && cgroup_mode() == CgroupMode::kV2;
+  if (into) {
+    TRY_VOID(make_cgroup(0));
+    cgroup_fd = TRY(cgroup_->clone_fd());
+  }
+  TRY_VOID(compile());
+  LaunchArgs args;
+  args.plan = &plan_;
+  args.cgroup_fd = cgroup_fd.get();
+  args.waits_for_start = !run_;
+  LaunchHandlers h = handlers();
+  if (cgroup_fd) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
+  Launched child = TRY(launch(args, h));
+  rollback_.push([&] {
+    (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);
+    (void)sys::wait_pidfd(child.pidfd.get());
+  });
+  if (pidfd_socket_) TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  if (run_ && !spec_.hooks.poststart.empty()) {
+    HookPlace host;
+    host.directory = record_.bundle;
+    TRY_VOID(run_hooks(spec_.hooks.poststart, "poststart", state_json(record_, spec_, Status::kRunning, child.pid), host));
+  }
+  rollback_.commit();
+  Started started;
+  started.pid = child.pid;
+  started.pidfd = std::move(child.pidfd);
+  started.console = std::move(console_);
+  return started;
+}
+
+}  // namespace
+
+Result<Started> create_container(const RuntimeContext& context, const CreateOptions& options) {
+  Creation creation(context, options, false);
+  return creation.go();
+}
+
+Result<Started> run_container(const RuntimeContext& context, const CreateOptions& options) {
+  Creation creation(context, options, true);
+  return creation.go();
+}
+
+}  // namespace onggi::runtime

@@ -1,0 +1,212 @@
+// `exec`: a further process in a running container.
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/scope.h"
+#include "oci/check.h"
+#include "oci/parse.h"
+#include "policy/seccomp.h"
+#include "runtime/compile.h"
+#include "runtime/container.h"
+#include "runtime/launch.h"
+#include "runtime/notify.h"
+#include "sys/mount.h"
+#include "sys/unix_socket.h"
+
+namespace onggi::runtime {
+
+namespace {
+
+struct NamespaceName {
+  uint64_t flag;
+  const char* name;
+};
+constexpr NamespaceName kNamespaces[] = {{CLONE_NEWUSER, "user"}, {CLONE_NEWNS, "mnt"},       {CLONE_NEWPID, "pid"},
+                                         {CLONE_NEWNET, "net"},   {CLONE_NEWIPC, "ipc"},      {CLONE_NEWUTS, "uts"},
+                                         {CLONE_NEWCGROUP, "cgroup"}, {0x80, "time"}};
+
+// Namespaces of `pid` that are not this process's own: joining one's own user namespace is an error.
+uint64_t foreign_namespaces(int pid) {
+  uint64_t flags = 0;
+  for (const auto& ns : kNamespaces) {
+    struct stat own, theirs;
+    std::string name = ns.name;
+    if (::stat(("/proc/self/ns/" + name).c_str(), &own) == 0 &&
+        ::stat(("/proc/" + std::to_string(pid) + "/ns/" + name).c_str(), &theirs) == 0 && own.st_ino != theirs.st_ino)
+      flags |= ns.flag;
+  }
+  return flags;
+}
+
+oci::Process build_process(const ExecOptions& o, const oci::Spec& spec) {
+  oci::Process p = o.process ? *o.process : *spec.process;
+  if (!o.process) {
+    p.terminal = o.tty;
+    p.console_size.reset();
+    if (!o.args.empty()) p.args = o.args;
+    p.exec_cpu_affinity.reset();
+    if (spec.process->exec_cpu_affinity) p.exec_cpu_affinity = spec.process->exec_cpu_affinity;
+  }
+  if (o.tty) p.terminal = true;
+  for (const auto& e : o.env) p.env.push_back(e);
+  if (o.cwd) p.cwd = *o.cwd;
+  if (o.apparmor) p.apparmor_profile = *o.apparmor;
+  if (o.selinux_label) p.selinux_label = *o.selinux_label;
+  if (o.uid) p.user.uid = *o.uid;
+  if (o.gid) p.user.gid = *o.gid;
+  p.user.additional_gids.insert(p.user.additional_gids.end(), o.additional_gids.begin(), o.additional_gids.end());
+  if (o.no_new_privileges) p.no_new_privileges = *o.no_new_privileges;
+  if (!o.capabilities.empty()) {
+    if (!p.capabilities) p.capabilities.emplace();
+    // As runc: --cap adds to every set but the ambient one; that only when inheritable capabilities were there before.
+    for (auto* set : {&p.capabilities->bounding, &p.capabilities->effective, &p.capabilities->permitted, &p.capabilities->inheritable})
+      set->insert(set->end(), o.capabilities.begin(), o.capabilities.end());
+    p.capabilities->ambient.insert(p.capabilities->ambient.end(), o.capabilities.begin(), o.capabilities.end());
+  }
+  return p;
+}
+
+class Execution {
+ public:
+  Execution(const RuntimeContext& context, const ExecOptions& options) : context_(context), options_(options) {}
+  Result<Started> go();
+
+ private:
+  Result<> open_container();
+  Result<> compile();
+  Result<> open_sockets();
+  LaunchHandlers handlers();
+
+  const RuntimeContext& context_;
+  const ExecOptions& options_;
+  StateRecord record_;
+  oci::Spec spec_;
+  oci::Process process_;
+  PidFd init_;
+  UniqueFd proc_, console_socket_, pidfd_socket_, console_;
+  policy::SeccompProgram seccomp_;
+  std::unique_ptr<Cgroup> cgroup_;
+  CompiledPlan plan_;
+};
+
+Result<> Execution::open_container() {
+  StateDir dir = TRY(StateDir::open(context_.root, options_.id));
+  record_ = TRY(dir.load());
+  Status status = current_status(dir, record_);
+  if (status == Status::kPaused && !options_.ignore_paused)
+    return fail(Error::busy("cannot exec in a paused container (use --ignore-paused to override)"));
+  if (status == Status::kStopped || status == Status::kCreating)
+    return fail(Error::busy("cannot exec in a stopped container: \"" + options_.id + "\" is " + to_string(status)));
+  init_ = TRY(sys::pidfd_open(record_.pid));
+  if (sys::start_time(record_.pid) != record_.start_time) return fail(Error::busy("cannot exec in a stopped container"));
+  std::string config = TRY(dir.config_json());
+  spec_ = TRY(oci::parse_spec(config));
+  if (!record_.cgroup.paths.empty()) cgroup_ = TRY(Cgroup::load(record_.cgroup));
+  return {};
+}
+
+Result<> Execution::open_sockets() {
+  if (!options_.console_socket.empty()) {
+    if (!process_.terminal)
+      return fail(Error::invalid("cannot use console socket if the process has no terminal: add --tty"));
+    console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
+  }
+  if (!options_.pidfd_socket.empty()) pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
+  return {};
+}
+
+Result<> Execution::compile() {
+  std::vector<std::string> warnings;
+  TRY_VOID_CTX(oci::check_process(process_, &warnings), "exec");
+  if (context_.warn)
+    for (const auto& w : warnings) context_.warn(w);
+  JoinInput in;
+  in.process = &process_;
+  in.linux = &spec_.linux;
+  in.pidfd = init_.get();
+  in.namespaces = foreign_namespaces(record_.pid);
+  in.user_namespace = (in.namespaces & CLONE_NEWUSER) != 0;
+  in.preserve_fds = options_.preserve_fds;
+  in.join_cgroup = cgroup_ != nullptr;
+  in.rootless = context_.rootless && spec_.linux.gid_mappings.size() <= 1;
+  if (spec_.linux.seccomp) {
+    seccomp_ = TRY_CTX(policy::compile_seccomp(*spec_.linux.seccomp), "linux.seccomp");
+    in.seccomp = &seccomp_;
+  }
+  if (!process_.apparmor_profile.empty() || !process_.selinux_label.empty()) {
+    proc_ = TRY(sys::private_proc());
+    in.proc_fd = proc_.get();
+    in.apparmor = apparmor_enabled();
+    in.selinux = selinux_enabled();
+  }
+  in.keyring = "_ses." + record_.id;
+  plan_ = TRY(compile_join(in));
+  return {};
+}
+
+LaunchHandlers Execution::handlers() {
+  LaunchHandlers h;
+  h.join_cgroup = [this](int) -> Result<std::vector<UniqueFd>> { return cgroup_->join_fds(options_.sub_cgroup); };
+  h.created = [this](int pid) -> Result<> {
+    if (process_.oom_score_adj) {
+      auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*process_.oom_score_adj));
+      if (!r && !context_.rootless) return r;
+    }
+    if (options_.pid_file.empty()) return {};
+    std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
+    TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
+    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0) return fail(Error::os("pid file: rename", options_.pid_file));
+    return {};
+  };
+  h.console = [this](UniqueFd master) -> Result<> {
+    if (!console_socket_) {
+      console_ = std::move(master);
+      return {};
+    }
+    return sys::send_descriptor(console_socket_.get(), master.get(), "/dev/ptmx");
+  };
+  h.seccomp_listener = [this](UniqueFd listener, int pid) -> Result<> {
+    return send_seccomp_listener(*spec_.linux.seccomp, listener.get(), pid,
+                                 state_json(record_, spec_, Status::kRunning, record_.pid));
+  };
+  return h;
+}
+
+Result<Started> Execution::go() {
+  for (int fd = 3; fd < 3 + options_.preserve_fds; fd++)
+    if (::fcntl(fd, F_GETFD) < 0)
+      return fail(Error::invalid("--preserve-fds: descriptor " + std::to_string(fd) + " is not open"));
+  TRY_VOID(open_container());
+  process_ = build_process(options_, spec_);
+  TRY_VOID(open_sockets());
+  TRY_VOID(compile());
+  LaunchArgs args;
+  args.plan = &plan_;
+  LaunchHandlers h = handlers();
+  UniqueFd cgroup_fd;
+  if (cgroup_ && cgroup_mode() == CgroupMode::kV2) {
+    cgroup_fd = TRY(cgroup_->clone_fd(options_.sub_cgroup));
+    if (cgroup_fd) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
+  }
+  args.cgroup_fd = cgroup_fd.get();
+  Launched child = TRY(launch(args, h));
+  if (pidfd_socket_) TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  Started started;
+  started.pid = child.pid;
+  started.pidfd = std::move(child.pidfd);
+  started.console = std::move(console_);
+  return started;
+}
+
+}  // namespace
+
+Result<Started> exec_in_container(const RuntimeContext& context, const ExecOptions& options) {
+  Execution execution(context, options);
+  return execution.go();
+}
+
+}  // namespace onggi::runtime

@@ -1,0 +1,17 @@
+// Handing descriptors over Unix sockets that engines listen on.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace onggi::sys {
+
+// Connects a stream socket to the socket file at `path` (also when it is longer than the 107 bytes of sun_path).
+Result<UniqueFd> connect_unix(const std::string& path);
+// One message with `data` (at least one byte) and the descriptor as SCM_RIGHTS.
+Result<> send_descriptor(int socket, int fd, std::string_view data);
+
+}  // namespace onggi::sys
