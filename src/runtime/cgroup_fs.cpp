@@ -11,6 +11,7 @@
 #include "runtime/cgroup_stats.h"
 #include "sys/bpf.h"
 #include "sys/cgroup.h"
+#include "sys/process.h"
 
 namespace onggi::runtime {
 namespace {
@@ -261,6 +262,31 @@ Result<> FsCgroup::create_for_pid(int pid, const oci::Resources& resources) {
   return {};
 }
 
+Result<> FsCgroup::adopt_process(int pid, const oci::Resources& resources) {
+  TRY(device_policy(resources.devices));
+  Rollback undo;
+  for (CgroupDirectory& dir : dirs_) {
+    // systemd's directories exist and hold the process already; on v1 it manages only some of the hierarchies.
+    auto made = sys::make_cgroup(dir.path);
+    if (!made && made.error().os_errno() == ENOENT) {
+      TRY_VOID(make_parents(dir, undo));
+      made = sys::make_cgroup(dir.path);
+    }
+    if (!made) return fail(std::move(made).error());
+    dir.fresh = *made;
+    if (dir.fresh) undo.push([path = dir.path] { (void)sys::remove_cgroup(path, 1000); });
+    TRY_VOID(dir.v2() ? prepare_v2(dir, resources) : prepare_v1(dir, resources));
+  }
+  rebuild_record();
+  TRY_VOID(finish(resources));
+  for (const CgroupDirectory& dir : dirs_) {
+    bool managed = dir.v2() ? pure_v2() : dir.controllers[0] == "name=systemd";
+    if (!managed) TRY_VOID(write_file(dir.path + "/cgroup.procs", std::to_string(pid)));
+  }
+  undo.commit();
+  return {};
+}
+
 // config-linux.md "Cgroup ownership": the directory and the files that the kernel lists as safe to delegate.
 Result<> FsCgroup::give_to_owner() {
   const CgroupDirectory* v2 = v2_directory();
@@ -353,7 +379,7 @@ Result<> FsCgroup::write_devices(const oci::Resources& resources, bool update) {
                                    "device rules could open every device; mount the v1 hierarchy \"devices\" or cgroup v2"));
   }
   // Without privileges over the host there are no device nodes to protect: the user namespace forbids making them.
-  if (!done && config_.rootless) return {};
+  if (!done && (config_.rootless || sys::is_rootless())) return {};
   return done;
 }
 

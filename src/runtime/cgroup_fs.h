@@ -51,15 +51,15 @@ class FsCgroup final : public Cgroup {
   Result<UniqueFd> oom_event_fd() override;
   Result<uint64_t> oom_kills() override;
 
-  // For the systemd manager: the parts of create() after the directories exist.
-  Result<> finish(const oci::Resources& resources);
-  Result<> make_directories(const oci::Resources& resources, Rollback& undo);
-  CgroupRecord& mutable_record() { return record_; }
-  [[nodiscard]] std::string directory_of(std::string_view controller) const;
+  // After adopt(): makes the directories that systemd does not manage, puts the process into all of them and writes the limits.
+  Result<> adopt_process(int pid, const oci::Resources& resources);
 
  private:
   FsCgroup(CgroupConfig config, sys::CgroupRoots roots) : config_(std::move(config)), roots_(std::move(roots)) {}
   Result<> lay_out(const sys::CgroupLayout& layout);
+  Result<> make_directories(const oci::Resources& resources, Rollback& undo);
+  Result<> finish(const oci::Resources& resources);
+  [[nodiscard]] std::string directory_of(std::string_view controller) const;
   void rebuild_record();
   Result<> make_one(CgroupDirectory& dir, Rollback& undo);
   Result<> make_parents(const CgroupDirectory& dir, Rollback& undo);
