@@ -129,6 +129,8 @@ struct JsonField {
   // Writes the value; returns false, having written nothing, when it is absent or the default.
   bool (*write)(JsonWriter& writer, std::string_view name, const T& in, JsonEmit emit);
   JsonEmit emit;
+  // Absence is an error. Only for members without a value that could stand for it; the rest is for the owner to judge.
+  bool required = false;
 };
 
 template <class T>
@@ -192,18 +194,27 @@ class JsonReader {
   template <JsonStruct T>
   bool read(JsonValue value, T& out) {
     if (!expect(value, JsonValue::Kind::kObject)) return false;
+    constexpr auto& table = JsonFields<T>::kTable;
+    static_assert(table.size() <= 64);
+    uint64_t seen = 0;
     size_t n = value.size();
     for (size_t i = 0; i < n; i++) {
       std::string_view name = value.member_name(i);
-      for (const JsonField<T>& field : JsonFields<T>::kTable) {
-        if (field.name != name) continue;
+      for (size_t f = 0; f < table.size(); f++) {
+        if (table[f].name != name) continue;
         JsonValue member = value.member(i);
         if (member.kind() == JsonValue::Kind::kNull) break;
+        seen |= uint64_t{1} << f;
         push(name);
-        if (!field.read(*this, member, out)) return false;
+        if (!table[f].read(*this, member, out)) return false;
         pop();
         break;
       }
+    }
+    for (size_t f = 0; f < table.size(); f++) {
+      if (!table[f].required || (seen >> f & 1)) continue;
+      push(table[f].name);
+      return error("missing");
     }
     return true;
   }

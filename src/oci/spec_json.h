@@ -122,7 +122,7 @@ ONGGI_FIELDS(Resources, F(devices, "devices"), F(memory, "memory"), F(cpu, "cpu"
 template <>
 struct JsonFields<oci::Namespace> {
   static constexpr auto kTable = std::to_array<JsonField<oci::Namespace>>(
-      {{"type", spec_json::read_namespace_type, spec_json::write_namespace_type, JsonEmit::kAlways},
+      {{"type", spec_json::read_namespace_type, spec_json::write_namespace_type, JsonEmit::kAlways, true},
        json_field<&oci::Namespace::path>("path")});
 };
 ONGGI_FIELDS(Device, REQUIRED(path, "path"), REQUIRED(type, "type"), REQUIRED(major, "major"), REQUIRED(minor, "minor"),
