@@ -1,15 +1,29 @@
 // Chooses the manager of a cgroup: cgroup file system or systemd.
 #include "runtime/cgroup.h"
 
+#include <optional>
+
 #include "runtime/cgroup_fs.h"
 #include "runtime/cgroup_systemd.h"
 
 namespace onggi::runtime {
 
+namespace {
+
+std::optional<CgroupMode> known_mode;
+
+}  // namespace
+
+CgroupMode host_cgroup_mode() {
+  if (!known_mode) known_mode = sys::cgroup_mode();
+  return *known_mode;
+}
+
 Result<std::unique_ptr<Cgroup>> Cgroup::plan(const CgroupConfig& config, const sys::CgroupRoots& roots) {
   sys::CgroupLayout layout = TRY(sys::guess_cgroups(roots));
   // No usual layout: only the mount table knows.
   if (layout.mode == CgroupMode::kNone) layout = TRY(sys::read_cgroups(roots));
+  if (roots.cgroup == sys::CgroupRoots{}.cgroup) known_mode = layout.mode;
   if (layout.mode == CgroupMode::kNone && !config.rootless)
     return fail(Error::unsupported("no cgroup file system is mounted; mount cgroup2 at /sys/fs/cgroup"));
   if (config.systemd) return plan_systemd_cgroup(config, roots, layout);

@@ -89,6 +89,7 @@ class Cgroup {
 };
 
 using sys::CgroupMode;
-using sys::cgroup_mode;
+// The host's mode, looked up once per process.
+CgroupMode host_cgroup_mode();
 
 }  // namespace onggi::runtime

@@ -16,8 +16,8 @@ class CgroupKernel_NeedsRoot : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root to make cgroups";
-    if (cgroup_mode() == CgroupMode::kNone) GTEST_SKIP() << "no cgroup file system is mounted";
-    v1_ = cgroup_mode() != CgroupMode::kV2;
+    if (host_cgroup_mode() == CgroupMode::kNone) GTEST_SKIP() << "no cgroup file system is mounted";
+    v1_ = host_cgroup_mode() != CgroupMode::kV2;
     static int counter = 0;
     name_ = "onggi-test-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
     auto probe = Cgroup::plan({.id = name_, .cgroups_path = "/" + name_});

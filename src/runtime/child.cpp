@@ -235,6 +235,28 @@ long walk_component(Child& c, Walk& w, const char* component, bool file, uint32_
   return append(w.done, component) ? 0 : -ENAMETOOLONG;
 }
 
+// The common case: only the last component is missing. -EEXIST or -ENOENT: not that simple (a dangling symlink, more is missing).
+long make_last(Child& c, const char* path, bool file, uint32_t mode, uint64_t flags) {
+  size_t cut = length(path);
+  while (cut && path[cut - 1] != '/') cut--;
+  const char* name = path + cut;
+  if (cut < 2 || cut >= 4096 || !name[0] || (name[0] == '.' && (!name[1] || name[1] == '.'))) return -ENOENT;
+  char parent[4096];
+  for (size_t i = 0; i < cut; i++) parent[i] = path[i];
+  parent[cut] = 0;
+  long dir = open_in_root(c, parent, O_PATH | O_DIRECTORY);
+  if (dir < 0) return dir;
+  long fd;
+  if (file) {
+    fd = sys(__NR_openat, dir, ptr(name), O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+  } else {
+    fd = sys(__NR_mkdirat, dir, ptr(name), mode);
+    if (fd == 0) fd = sys(__NR_openat, dir, ptr(name), flags | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+  }
+  close_fd(static_cast<int>(dir));
+  return fd;
+}
+
 }  // namespace
 
 long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool no_follow, bool directory_only) {
@@ -245,6 +267,8 @@ long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool n
     if (fd < 0) note(c, path);
     return fd;
   }
+  fd = make_last(c, path, file, mode, flags);
+  if (fd != -EEXIST && fd != -ENOENT && fd != -ENOTDIR) return fd;
   static Walk w;
   w.done[0] = 0;
   w.todo[0] = 0;
@@ -274,6 +298,18 @@ long set_namespace(Child& c, const Step& s) {
     return 0;
   }
   if (r == 0) c.pending_ns &= ~s.a;
+  return r;
+}
+
+// The time namespace of the children becomes this process's own, so that everything created from here on agrees on the clocks.
+long enter_time_namespace(Child& c, const Step& s) {
+  long fd = sys(__NR_openat, s.fd_a, ptr("self/ns/time_for_children"), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    note(c, "open /proc/self/ns/time_for_children");
+    return fd;
+  }
+  long r = sys(__NR_setns, fd, CLONE_NEWTIME);
+  close_fd(static_cast<int>(fd));
   return r;
 }
 
@@ -312,7 +348,7 @@ long join_cgroup(Child& c, uint32_t index) {
   long r = 0;
   for (size_t i = 0; i < count; i++) {
     // "0" is this process; a pid would make the kernel wait for a grace period (4-12 ms on an idle machine).
-    if (r == 0) r = sys(__NR_write, fds[i], ptr("0"), 1);
+    if (r >= 0) r = sys(__NR_write, fds[i], ptr("0"), 1);
     close_fd(fds[i]);
   }
   return r < 0 ? r : 0;
@@ -323,6 +359,7 @@ long identity_step(Child& c, const Step& s, uint32_t index) {
     case Op::kCloseRangeCloexec: return sys(__NR_close_range, static_cast<long>(s.a), ~0U, CLOSE_RANGE_CLOEXEC);
     case Op::kSetns: return set_namespace(c, s);
     case Op::kUnshare: return sys(__NR_unshare, static_cast<long>(s.a));
+    case Op::kEnterTime: return enter_time_namespace(c, s);
     case Op::kClone: return clone_stage(c, s);
     case Op::kSetIds: return set_ids(s);
     case Op::kSetGroups: return sys(__NR_setgroups, static_cast<long>(s.a), s.a ? ptr(c.base + s.str) : 0);

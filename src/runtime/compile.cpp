@@ -100,18 +100,20 @@ Result<> compile_staged(const CompileInput& in, CompiledPlan& plan, const Namesp
 }
 
 void add_time_namespace(const CompileInput& in, CompiledPlan& plan) {
-  // exec enters the time namespace of the children (Linux 6.1), so no further process is needed.
+  // Offsets can be set until the first process enters; then this one enters, so that no further clone is needed.
   plan.builder.add(Op::kUnshare).a = CLONE_NEWTIME;
+  auto enter = [&] { plan.builder.add(Op::kEnterTime).fd_a = in.proc_fd; };
   std::string offsets;
   for (const auto& [clock, offset] : in.spec->linux.time_offsets)
     offsets += clock + " " + std::to_string(offset.secs) + " " + std::to_string(offset.nanosecs) + "\n";
-  if (offsets.empty()) return;
+  if (offsets.empty()) return enter();
   Step& s = plan.builder.add(Op::kWriteProc);
   s.fd_a = in.proc_fd;
   s.a = offsets.size();
   uint32_t path = plan.builder.string("self/timens_offsets"), text = plan.builder.string(offsets);
   s.str = path;
   s.str_b = text;
+  enter();
 }
 
 void add_uts_and_sysctl(const CompileInput& in, CompiledPlan& plan) {

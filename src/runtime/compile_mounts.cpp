@@ -339,14 +339,19 @@ struct Compiler {
 
 }  // namespace
 
+constexpr uint64_t kShared = 1 << 20, kSlave = 1 << 19, kUnbindable = 1 << 17;  // MS_*
+
 Result<> compile_mounts(const CompileInput& in, CompiledPlan& plan) {
   Compiler c(in, plan);
   PlanBuilder& b = plan.builder;
   uint64_t propagation = MS_PRIVATE | MS_REC;
+  // A mount that wants to see the host's later mounts needs a master: the tree then starts as a slave of the host's.
+  for (const auto& m : in.spec->mounts)
+    for (const auto& option : m.options)
+      if (option == "slave" || option == "rslave" || option == "shared" || option == "rshared") propagation = kSlave | MS_REC;
   if (!in.spec->linux.rootfs_propagation.empty()) {
     uint64_t wanted = oci::propagation_flag(in.spec->linux.rootfs_propagation) | MS_REC;
     // pivot_root refuses shared parents: "shared" is applied to the new root at the end, its tree starts as a slave.
-    constexpr uint64_t kShared = 1 << 20, kSlave = 1 << 19, kUnbindable = 1 << 17;
     propagation = (wanted & (kShared | kSlave)) ? (kSlave | MS_REC) : (wanted & kUnbindable) ? (MS_PRIVATE | MS_REC) : wanted;
   }
   b.add(Op::kMakePropagation).a = propagation;

@@ -16,6 +16,7 @@
 #include "oci/parse.h"
 #include "runtime/hooks.h"
 #include "runtime/plan.h"
+#include "runtime/resctrl.h"
 
 
 namespace onggi::runtime {
@@ -207,7 +208,7 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
   if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
     TRY_VOID(kill_and_wait(c, cgroup.get()));
   if (cgroup) TRY_VOID_CTX(cgroup->destroy(), "delete container \"" + id + "\"");
-  /*RDT-REMOVE*/
+  if (!c.record.resctrl_group.empty()) TRY_VOID(remove_resctrl_group(c.record.resctrl_group));
   auto spec = load_spec(c.dir);
   Result<> hooks = {};
   if (spec && !spec->hooks.poststop.empty()) {
@@ -249,7 +250,14 @@ Result<> update_container(const RuntimeContext& context, const std::string& id, 
   if (c.record.cgroup.paths.empty())
     return fail(Error::unsupported("cannot update container \"" + id + "\": it has no cgroup"));
   auto cgroup = TRY(Cgroup::load(c.record.cgroup));
-  /*RDT-UPDATE*/ (void)rdt;
+  if (rdt.l3_cache_schema || rdt.mem_bw_schema) {
+    if (c.record.resctrl_group.empty())
+      return fail(Error::invalid("cannot update container \"" + id + "\": it has no Intel RDT class (linux.intelRdt)"));
+    oci::IntelRdt changes;
+    changes.l3_cache_schema = rdt.l3_cache_schema.value_or("");
+    changes.mem_bw_schema = rdt.mem_bw_schema.value_or("");
+    TRY_VOID(update_resctrl_group(c.record.resctrl_group, changes));
+  }
   return cgroup->update(resources);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <map>
@@ -30,6 +31,7 @@
 #include "runtime/notify.h"
 #include "runtime/prepare_mounts.h"
 #include "runtime/process_attributes.h"
+#include "runtime/resctrl.h"
 
 #include "sys/mount.h"
 #include "sys/net_device.h"
@@ -130,6 +132,12 @@ Result<> Creation::read_bundle() {
   struct stat st;
   if (::stat(record_.rootfs.c_str(), &st) < 0) return fail(Error::os("root.path: stat", record_.rootfs));
   if (!S_ISDIR(st.st_mode)) return fail(Error::invalid("root.path: '" + record_.rootfs + "' is not a directory"));
+  for (auto& m : spec_.mounts) {
+    // config.md: a relative source of a bind mount is relative to the bundle.
+    bool bind = m.type == "bind" || std::find(m.options.begin(), m.options.end(), "bind") != m.options.end() ||
+                std::find(m.options.begin(), m.options.end(), "rbind") != m.options.end();
+    if (bind && !m.source.empty() && m.source[0] != '/') m.source = bundle + "/" + m.source;
+  }
   return {};
 }
 
@@ -177,7 +185,8 @@ Result<> Creation::open_inputs() {
     namespace_fds_.push_back(TRY(sys::open_namespace(ns.path, oci::clone_flag(ns.type), oci::to_string(ns.type))));
     input_.namespace_fds.emplace_back(ns.type, namespace_fds_.back().get());
   }
-  bool writes_proc = !spec_.linux.sysctl.empty() || !spec_.linux.time_offsets.empty() ||
+  const oci::Namespace* time = find_namespace(spec_, oci::NamespaceType::kTime);
+  bool writes_proc = !spec_.linux.sysctl.empty() || (time && time->path.empty()) ||
                      !spec_.process->apparmor_profile.empty() || !spec_.process->selinux_label.empty();
   if (writes_proc) proc_ = TRY(sys::private_proc());
   if (spec_.linux.seccomp) seccomp_ = TRY_CTX(policy::compile_seccomp(*spec_.linux.seccomp), "linux.seccomp");
@@ -200,7 +209,7 @@ Result<> Creation::compile() {
   input_.no_pivot = options_.no_pivot;
   input_.no_new_keyring = options_.no_new_keyring;
   input_.cgroup = &cgroup_->record();
-  input_.cgroup_mode = cgroup_mode();
+  input_.cgroup_mode = host_cgroup_mode();
   input_.join_cgroup = !cgroup_->record().paths.empty() || cgroup_->needs_pid();
   input_.proc_fd = proc_.get();
   input_.exec_fifo = exec_fifo_.get();
@@ -314,7 +323,10 @@ LaunchHandlers Creation::handlers() {
   h.hooks = [this](int pid, int pidfd) -> Result<> { return run_create_hooks(pid, pidfd); };
   h.created = [this](int pid) -> Result<> {
     if (!plan_.new_user_namespace) TRY_VOID(apply_from_outside(pid));
-    /*RDT-CREATE*/
+    if (spec_.linux.intel_rdt) {
+      record_.resctrl_group = TRY(create_resctrl_group(*spec_.linux.intel_rdt, options_.id, pid));
+      rollback_.push([this] { (void)remove_resctrl_group(record_.resctrl_group); });
+    }
     TRY_VOID(record_created(pid));
     if (!run_ || spec_.hooks.start_container.empty()) return {};
     PidFd pidfd = TRY(sys::pidfd_open(pid));
@@ -353,7 +365,7 @@ Result<Started> Creation::go() {
   TRY_VOID(open_inputs());
   UniqueFd cgroup_fd;
   // v2 takes part in the clone itself; joining it later makes the kernel wait for a grace period.
-  bool into = !cgroup_->needs_pid() && cgroup_mode() == CgroupMode::kV2;
+  bool into = !cgroup_->needs_pid() && host_cgroup_mode() == CgroupMode::kV2;
   if (into) {
     TRY_VOID(make_cgroup(0));
     cgroup_fd = TRY(cgroup_->clone_fd());

@@ -188,7 +188,7 @@ Result<Started> Execution::go() {
   args.plan = &plan_;
   LaunchHandlers h = handlers();
   UniqueFd cgroup_fd;
-  if (cgroup_ && cgroup_mode() == CgroupMode::kV2) {
+  if (cgroup_ && host_cgroup_mode() == CgroupMode::kV2) {
     cgroup_fd = TRY(cgroup_->clone_fd(options_.sub_cgroup));
     if (cgroup_fd) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
   }

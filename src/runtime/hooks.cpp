@@ -47,6 +47,7 @@ Result<Launched> start_in_container(const oci::Hook& hook, const HookPlace& plac
   plan.builder.set_program(process.args, process.env, {hook.path});
   LaunchArgs args;
   args.plan = &plan;
+  args.bare = true;
   args.stdio[0] = in;
   args.stdio[1] = args.stdio[2] = out;
   return launch(args, {});
@@ -136,7 +137,7 @@ Result<> run_hook(const oci::Hook& hook, const std::string& name, const std::str
 
 Result<> run_hooks(const std::vector<oci::Hook>& hooks, const char* kind, const std::string& state, const HookPlace& place) {
   for (size_t i = 0; i < hooks.size(); i++) {
-    std::string name = std::string("error running ") + kind + " hook #" + std::to_string(i) + " '" + hooks[i].path + "'";
+    std::string name = std::string("error running ") + kind + " hook #" + std::to_string(i) + ": " + hooks[i].path;
     TRY_VOID(run_hook(hooks[i], name, state, place));
   }
   return {};

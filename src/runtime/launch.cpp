@@ -130,7 +130,7 @@ Error step_error(const CompiledPlan& plan, const ChildMessage& m) {
 
 class Session {
  public:
-  Session(const LaunchArgs& args, const LaunchHandlers& handlers) : args_(args), handlers_(handlers) {}
+  Session(const LaunchArgs& args, const LaunchHandlers& handlers) : args_(args), handlers_(handlers), created_(args.bare) {}
 
   Result<Launched> run();
 

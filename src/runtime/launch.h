@@ -27,6 +27,7 @@ struct LaunchArgs {
   const CompiledPlan* plan = nullptr;
   int cgroup_fd = -1;  // CLONE_INTO_CGROUP
   int stdio[3] = {-1, -1, -1};
+  bool bare = false;             // the plan has no SyncPoint::kCreated: success is the exec
   bool waits_for_start = false;  // success is SyncPoint::kCreated; otherwise the exec itself
 };
 

@@ -25,6 +25,7 @@ enum class Op : uint16_t {
   kCloseRangeCloexec,  // a: first fd: everything from there is closed by exec
   kSetns,              // fd_a: namespace or pidfd, a: CLONE_NEW*, flags: kTolerateEperm / kOnlyIfPending
   kUnshare,            // a: CLONE_NEW*
+  kEnterTime,          // fd_a: procfs: enters the time namespace made by kUnshare
   kClone,              // a: CLONE_* flags; the child of this step goes on, this process reports and exits
   kSetIds,             // a: uid, b: gid: setresgid + setresuid of all three
   kSetGroups,          // blob: u32[count], a: count

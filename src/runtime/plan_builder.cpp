@@ -84,6 +84,7 @@ std::string PlanBuilder::describe(uint32_t index) const {
     case Op::kCloseRangeCloexec: return "mark descriptors close-on-exec";
     case Op::kSetns: return "join a namespace (setns)";
     case Op::kUnshare: return "create new namespaces (unshare)";
+    case Op::kEnterTime: return "enter the new time namespace";
     case Op::kClone: return "create the process in its namespaces (clone3)";
     case Op::kSetIds: return "set user " + std::to_string(s.a) + " and group " + std::to_string(s.b);
     case Op::kSetGroups: return "set additional groups";

@@ -190,6 +190,12 @@ Result<> join_resctrl_group(const std::string& text, int pid) {
   return write_file(group.monitor + "/tasks", std::to_string(pid));
 }
 
+Result<> update_resctrl_group(const std::string& text, const oci::IntelRdt& changes) {
+  Group group = TRY(parse_group(text));
+  std::string mount = group.clos.substr(0, group.clos.find_last_of('/'));
+  return write_schemata(mount, group.clos, wanted_schemata(changes));
+}
+
 Result<> remove_resctrl_group(const std::string& text) {
   Group group = TRY(parse_group(text));
   if (group.made.empty() || ::rmdir(group.made.c_str()) == 0 || errno == ENOENT) return {};

@@ -24,6 +24,8 @@ struct ResctrlRoots {
 Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::string& id, int pid, const ResctrlRoots& roots = {});
 // Puts one more process (of `exec`) into the class.
 Result<> join_resctrl_group(const std::string& group, int pid);
+// `update`: writes the schemata that are given.
+Result<> update_resctrl_group(const std::string& group, const oci::IntelRdt& changes);
 // Removes what create made; what is gone already is success.
 Result<> remove_resctrl_group(const std::string& group);
 // Fills the statistics that `events --stats` prints; parts that the CPU lacks stay empty.

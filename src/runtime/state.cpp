@@ -226,11 +226,16 @@ Status current_status(const StateDir& dir, const StateRecord& record, bool look_
 std::string now_rfc3339() {
   timespec ts;
   ::clock_gettime(CLOCK_REALTIME, &ts);
-  tm parts;
-  ::gmtime_r(&ts.tv_sec, &parts);
-  char date[32], out[64];
-  ::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &parts);
-  snprintf(out, sizeof out, "%s.%09ldZ", date, ts.tv_nsec);
+  // Days to a date in the proleptic Gregorian calendar, by eras of 400 years; libc's gmtime would read /etc/localtime first.
+  int64_t days = ts.tv_sec / 86400, second = ts.tv_sec % 86400;
+  int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
+  int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+  int64_t mp = (5 * doy + 2) / 153, day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
+  int64_t year = yoe + era * 400 + (month <= 2 ? 1 : 0);
+  char out[64];
+  snprintf(out, sizeof out, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", static_cast<int>(year), static_cast<int>(month),
+           static_cast<int>(day), static_cast<int>(second / 3600), static_cast<int>(second / 60 % 60),
+           static_cast<int>(second % 60), ts.tv_nsec);
   return out;
 }
 

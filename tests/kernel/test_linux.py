@@ -215,7 +215,7 @@ class NetDevices(RuntimeTest):
         # The device is made in a namespace of the test's own and the runtime is run in there: the host's network is not touched.
         b = self.bundle(sh="ip addr show inside0 2>&1; ifconfig inside0; ls /sys/class/net")
         b.linux["netDevices"] = {name: {"name": "inside0"}}
-        script = ("ip link add %s type dummy && ip addr add 10.77.0.5/24 dev %s && ip link set %s up && %s; rc=$?; ip link show %s >/dev/null 2>&1 && echo STILL-HERE; exit $rc"
+        script = ("ip link add %s type veth peer name ogpeer && ip link set ogpeer up && ip addr add 10.77.0.5/24 dev %s && ip link set %s up && %s; rc=$?; ip link show %s >/dev/null 2>&1 && echo STILL-HERE; exit $rc"
                   % (name, name, name, " ".join(self.argv("run", "--bundle", b.write(), self.cid())), name))
         r = subprocess.run(["unshare", "--net", "sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         self.assertEqual(0, r.returncode, r.stdout)
