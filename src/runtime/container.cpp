@@ -188,6 +188,16 @@ Result<> kill_and_wait(const Opened& c, Cgroup* cgroup) {
   return fail(Error::busy("container's init (pid " + std::to_string(c.record.pid) + ") is still alive 10 s after SIGKILL"));
 }
 
+// runtime.md, lifecycle step 13: an error of a poststop hook is logged, and the remaining hooks run.
+void run_poststop(const RuntimeContext& context, const StateRecord& record, const oci::Spec& spec) {
+  HookPlace place;
+  place.directory = record.bundle;
+  for (const auto& hook : spec.hooks.poststop) {
+    auto r = run_hooks({hook}, "poststop", state_json(record, spec, Status::kStopped, 0), place);
+    if (!r && context.warn) context.warn(r.error().text());
+  }
+}
+
 }  // namespace
 
 Result<> delete_container(const RuntimeContext& context, const std::string& id, bool force) {
@@ -210,16 +220,8 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
   if (cgroup) TRY_VOID_CTX(cgroup->destroy(), "delete container \"" + id + "\"");
   if (!c.record.resctrl_group.empty()) TRY_VOID(remove_resctrl_group(c.record.resctrl_group));
   auto spec = load_spec(c.dir);
-  Result<> hooks = {};
-  if (spec && !spec->hooks.poststop.empty()) {
-    HookPlace place;
-    place.directory = c.record.bundle;
-    hooks = run_hooks(spec->hooks.poststop, "poststop", state_json(c.record, *spec, Status::kStopped, 0), place);
-  }
-  TRY_VOID(c.dir.remove());
-  // runtime.md, lifecycle step 13: errors of poststop hooks are logged and the rest goes on.
-  if (!hooks && context.warn) context.warn(hooks.error().text());
-  return {};
+  if (spec) run_poststop(context, c.record, *spec);
+  return c.dir.remove();
 }
 
 namespace {

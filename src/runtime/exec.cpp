@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/scope.h"
 #include "oci/check.h"
@@ -62,10 +64,12 @@ oci::Process build_process(const ExecOptions& o, const oci::Spec& spec) {
   if (o.no_new_privileges) p.no_new_privileges = *o.no_new_privileges;
   if (!o.capabilities.empty()) {
     if (!p.capabilities) p.capabilities.emplace();
-    // As runc: --cap adds to every set but the ambient one; that only when inheritable capabilities were there before.
-    for (auto* set : {&p.capabilities->bounding, &p.capabilities->effective, &p.capabilities->permitted, &p.capabilities->inheritable})
+    // As runc: ambient capabilities must be inheritable, and --cap makes nothing inheritable.
+    for (auto* set : {&p.capabilities->bounding, &p.capabilities->effective, &p.capabilities->permitted})
       set->insert(set->end(), o.capabilities.begin(), o.capabilities.end());
-    p.capabilities->ambient.insert(p.capabilities->ambient.end(), o.capabilities.begin(), o.capabilities.end());
+    const auto& inheritable = p.capabilities->inheritable;
+    for (const auto& cap : o.capabilities)
+      if (std::find(inheritable.begin(), inheritable.end(), cap) != inheritable.end()) p.capabilities->ambient.push_back(cap);
   }
   return p;
 }

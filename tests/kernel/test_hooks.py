@@ -178,14 +178,16 @@ class Failure(HookTest):
         self.assertNotEqual(0, r.rc)
         self.assertNotIn("program-ran", r.out)
 
-    @deviates(runc="ends the container", crun="1.21 goes on; later ones end it")
-    def test_failing_poststart_is_only_a_warning(self):
-        """runtime.md of 1.0 to 1.1: "log a warning, but the lifecycle continues"."""
+    @deviates(crun="1.21 goes on; later ones end it")
+    def test_failing_poststart_ends_the_container(self):
+        """runtime.md since 1.2: "generate an error, stop the container"; before, a warning."""
         b = self.bundle("sleep", "1000")
         self.add(b, "poststart", self.hook("exit 5"))
         cid = self.create(b)
-        self.runtime("start", cid, check=False)
-        self.assertEqual("running", self.status(cid))
+        r = self.runtime("start", cid, check=False)
+        self.assertNotEqual(0, r.rc)
+        self.assertIn("error running poststart hook #0", r.err)
+        self.wait_status(cid, "stopped")
 
     @deviates(runc="skips later hooks")
     def test_failing_poststop_is_only_a_warning(self):

@@ -139,20 +139,26 @@ class Capabilities(RuntimeTest):
         del b.process["capabilities"]
         self.assertEqual(0, self.sets(b)["Bnd"])
 
-    @deviates(runc="warns and goes on", crun="warns and goes on")
-    def test_unknown_capability_is_an_error(self):
-        self.fails(self.bundle("true").caps("CAP_CHOWN", "CAP_MAKE_COFFEE"), says="CAP_MAKE_COFFEE")
+    @deviates(crun="ignores it in silence")
+    def test_unknown_capability_is_a_warning(self):
+        """config.md: what cannot be mapped or granted MUST be logged as a warning, and SHOULD NOT fail."""
+        r = self.run_bundle(self.bundle("cat", "/proc/self/status").caps("CAP_CHOWN", "CAP_MAKE_COFFEE"))
+        self.assertIn("CAP_MAKE_COFFEE", r.err)
+        self.assertIn("CapBnd:\t0000000000000001", r.out)
 
     def test_no_capability_to_mount(self):
         out = self.run_bundle(self.bundle(sh="mount -t tmpfs t /mnt && echo mounted"), check=False)
         self.assertNotIn("mounted", out.out)
 
-    @deviates(runc="drops what cannot be", crun="fails late with EPERM")
+    @deviates(runc="drops what cannot be in silence", crun="fails late with EPERM")
     def test_ambient_must_be_inheritable(self):
-        """The kernel refuses ambient capabilities that are not permitted and inheritable: said before anything is made."""
+        """The kernel refuses ambient capabilities that are not permitted and inheritable: a warning, and left out."""
         b = self.bundle("true")
+        b.process["args"] = ["cat", "/proc/self/status"]
         b.process["capabilities"] = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "ambient": ["CAP_KILL"]}
-        self.fails(b)
+        r = self.run_bundle(b)
+        self.assertIn("ambient", r.err)
+        self.assertIn("CapAmb:\t0000000000000000", r.out)
 
 
 class Limits(RuntimeTest):
