@@ -29,7 +29,7 @@ RUNTIME = os.environ.get("ONGGI_RUNTIME") or os.path.join(TREE, "build/release/b
 HELPERS = os.environ.get("ONGGI_HELPERS") or os.path.join(TREE, "build/release/bin")
 BUSYBOX = os.environ.get("ONGGI_BUSYBOX", "/bin/busybox")
 COMMAND_TIMEOUT = float(os.environ.get("ONGGI_COMMAND_TIMEOUT", "60"))
-TAG = "ogt%d" % os.getpid()
+TAG = "ogt%sw%d" % (os.environ.get("ONGGI_TEST_RUN", "0"), os.getpid())  # this run's, this worker's
 # Applets that the tests' shell lines use; a short list keeps a bundle cheap (one symlink each).
 APPLETS = ("sh cat ls echo true false sleep test [ id env pwd stat mount umount touch mkdir rm rmdir ln cp mv chmod chown head tail grep "
            "sed awk wc tr cut sort uniq tee hostname date dd kill ps readlink realpath mknod mkfifo nproc printf seq sync "
