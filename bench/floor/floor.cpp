@@ -1,14 +1,18 @@
-// onggi-bench-floor: the least work that makes, runs and removes a container like the one of `runc spec`. A yardstick, not a runtime.
+// onggi-bench-floor: the least work that makes, runs and removes a container like the one of `runc spec`. A
+// yardstick, not a runtime.
 //
 //   onggi-bench-floor ROOTFS FILTER ID STATE_DIR MEMORY_LIMIT|- PROGRAM [ARG]...
 //
-// It does what a runtime has to do for the default configuration, each thing once, and nothing else: pid, network, ipc, uts, mount and
-// cgroup namespaces; a cgroup in every v1 hierarchy (or one on v2) with the device rules; /proc, /dev with six devices and six links,
-// /dev/pts, /dev/shm, /dev/mqueue, /sys, the cgroup mounts; masked and read-only paths; pivot_root; hostname; one rlimit; eleven
-// capabilities; no_new_privs; a seccomp filter read from FILTER (raw struct sock_filter); a state file; exec; wait; removal.
-// No configuration is read. Any failure ends it with the line number: numbers of a run that did less would be worthless.
+// It does what a runtime has to do for the default configuration, each thing once, and nothing else: pid,
+// network, ipc, uts, mount and cgroup namespaces; a cgroup in every v1 hierarchy (or one on v2) with the
+// device rules; /proc, /dev with six devices and six links, /dev/pts, /dev/shm, /dev/mqueue, /sys, the cgroup
+// mounts; masked and read-only paths; pivot_root; hostname; one rlimit; eleven capabilities; no_new_privs; a
+// seccomp filter read from FILTER (raw struct sock_filter); a state file; exec; wait; removal. No
+// configuration is read. Any failure ends it with the line number: numbers of a run that did less would be
+// worthless.
 //
-// The child runs on a stack of its own in the parent's memory (CLONE_VM), so it may not return, allocate or use errno.
+// The child runs on a stack of its own in the parent's memory (CLONE_VM), so it may not return, allocate or
+// use errno.
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -33,10 +37,11 @@
 
 namespace {
 
-constexpr long kRec = 16384, kPrivate = 1L << 18;                         // mount(2): MS_REC, MS_PRIVATE
+constexpr long kRec = 16384, kPrivate = 1L << 18;  // mount(2): MS_REC, MS_PRIVATE
 constexpr unsigned kRo = 1, kNosuid = 2, kNodev = 4, kNoexec = 8, kStrict = 0x20;  // MOUNT_ATTR_*
-constexpr int kRecursive = 0x8000, kEmptyPath = 0x1000;                    // AT_RECURSIVE, AT_EMPTY_PATH
-constexpr uint32_t kCapabilities = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 10 | 1u << 18 | 1u << 31;
+constexpr int kRecursive = 0x8000, kEmptyPath = 0x1000;  // AT_RECURSIVE, AT_EMPTY_PATH
+constexpr uint32_t kCapabilities = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7 |
+                                   1u << 8 | 1u << 10 | 1u << 18 | 1u << 31;
 constexpr int kLastCapability = 40;
 
 // Raw system call: result or -errno. errno belongs to the parent while the child shares its memory.
@@ -44,7 +49,10 @@ long sys(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
   long r;
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
-  asm volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+  asm volatile("syscall"
+               : "=a"(r)
+               : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "rcx", "r11", "memory");
   return r;
 }
 long ptr(const void* p) { return reinterpret_cast<long>(p); }
@@ -55,14 +63,15 @@ long failed_errno;
   failed_line = line;
   failed_errno = error;
   // The child (pid 1 of its namespace) leaves the words to the parent, which reads the same memory.
-  if (sys(SYS_getpid) != 1) fprintf(stderr, "onggi-bench-floor: line %d: %s\n", line, strerror(static_cast<int>(error)));
+  if (sys(SYS_getpid) != 1)
+    fprintf(stderr, "onggi-bench-floor: line %d: %s\n", line, strerror(static_cast<int>(error)));
   for (;;) sys(SYS_exit_group, 99);
 }
-#define MUST(call)                                 \
-  ({                                               \
-    const long must_result = (call);               \
+#define MUST(call)                                        \
+  ({                                                      \
+    const long must_result = (call);                      \
     if (must_result < 0) give_up(__LINE__, -must_result); \
-    must_result;                                   \
+    must_result;                                          \
   })
 
 struct Options {
@@ -75,16 +84,18 @@ struct Options {
 };
 Options options;
 
-// --- cgroups -----------------------------------------------------------------------------------------------------------------
+// --- cgroups
+// -----------------------------------------------------------------------------------------------------------------
 
 struct Hierarchy {
-  const char* name;    // directory below /sys/fs/cgroup and (but for systemd) mount option
+  const char* name;  // directory below /sys/fs/cgroup and (but for systemd) mount option
   bool present;
-  int join_fd;         // v1: tasks; v2: the directory, for CLONE_INTO_CGROUP
+  int join_fd;  // v1: tasks; v2: the directory, for CLONE_INTO_CGROUP
 };
 // The order of use: cheap ones first, so that a failure shows early. "" is the v2 tree itself.
-Hierarchy hierarchies[] = {{"cpu", false, -1},     {"cpuacct", false, -1}, {"cpuset", false, -1}, {"memory", false, -1}, {"devices", false, -1},
-                           {"freezer", false, -1}, {"blkio", false, -1},   {"pids", false, -1},   {"systemd", false, -1}};
+Hierarchy hierarchies[] = {{"cpu", false, -1},    {"cpuacct", false, -1}, {"cpuset", false, -1},
+                           {"memory", false, -1}, {"devices", false, -1}, {"freezer", false, -1},
+                           {"blkio", false, -1},  {"pids", false, -1},    {"systemd", false, -1}};
 Hierarchy unified = {"", false, -1};
 
 // What the default configuration allows: mknod of anything, and use of the default devices and terminals.
@@ -94,18 +105,21 @@ struct DeviceRule {
   int major, minor;
   uint8_t access;
 };
-constexpr uint8_t kMknod = BPF_DEVCG_ACC_MKNOD, kAll = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
+constexpr uint8_t kMknod = BPF_DEVCG_ACC_MKNOD,
+                  kAll = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
 constexpr DeviceRule kDeviceRules[] = {
-    {"c *:* m", BPF_DEVCG_DEV_CHAR, -1, -1, kMknod}, {"b *:* m", BPF_DEVCG_DEV_BLOCK, -1, -1, kMknod}, {"c 1:3 rwm", BPF_DEVCG_DEV_CHAR, 1, 3, kAll},
-    {"c 1:8 rwm", BPF_DEVCG_DEV_CHAR, 1, 8, kAll},   {"c 1:7 rwm", BPF_DEVCG_DEV_CHAR, 1, 7, kAll},    {"c 5:0 rwm", BPF_DEVCG_DEV_CHAR, 5, 0, kAll},
-    {"c 1:5 rwm", BPF_DEVCG_DEV_CHAR, 1, 5, kAll},   {"c 1:9 rwm", BPF_DEVCG_DEV_CHAR, 1, 9, kAll},    {"c 136:* rwm", BPF_DEVCG_DEV_CHAR, 136, -1, kAll},
-    {"c 5:2 rwm", BPF_DEVCG_DEV_CHAR, 5, 2, kAll}};
+    {"c *:* m", BPF_DEVCG_DEV_CHAR, -1, -1, kMknod},    {"b *:* m", BPF_DEVCG_DEV_BLOCK, -1, -1, kMknod},
+    {"c 1:3 rwm", BPF_DEVCG_DEV_CHAR, 1, 3, kAll},      {"c 1:8 rwm", BPF_DEVCG_DEV_CHAR, 1, 8, kAll},
+    {"c 1:7 rwm", BPF_DEVCG_DEV_CHAR, 1, 7, kAll},      {"c 5:0 rwm", BPF_DEVCG_DEV_CHAR, 5, 0, kAll},
+    {"c 1:5 rwm", BPF_DEVCG_DEV_CHAR, 1, 5, kAll},      {"c 1:9 rwm", BPF_DEVCG_DEV_CHAR, 1, 9, kAll},
+    {"c 136:* rwm", BPF_DEVCG_DEV_CHAR, 136, -1, kAll}, {"c 5:2 rwm", BPF_DEVCG_DEV_CHAR, 5, 2, kAll}};
 
 // "/sys/fs/cgroup/<hierarchy>/<id>[/<file>]"
 struct CgroupPath {
   char text[256];
   CgroupPath(const Hierarchy& h, const char* file) {
-    snprintf(text, sizeof text, "/sys/fs/cgroup/%s%s%s%s%s", h.name, *h.name ? "/" : "", options.id, *file ? "/" : "", file);
+    snprintf(text, sizeof text, "/sys/fs/cgroup/%s%s%s%s%s", h.name, *h.name ? "/" : "", options.id,
+             *file ? "/" : "", file);
   }
 };
 
@@ -130,15 +144,19 @@ void inherit_cpuset(const Hierarchy& h) {
 void device_rules_v1(const Hierarchy& h) {
   write_file(CgroupPath(h, "devices.deny").text, "a");
   const long fd = MUST(sys(SYS_open, ptr(CgroupPath(h, "devices.allow").text), O_WRONLY | O_CLOEXEC));
-  for (const DeviceRule& rule : kDeviceRules) MUST(sys(SYS_write, fd, ptr(rule.text), static_cast<long>(strlen(rule.text))));
+  for (const DeviceRule& rule : kDeviceRules)
+    MUST(sys(SYS_write, fd, ptr(rule.text), static_cast<long>(strlen(rule.text))));
   sys(SYS_close, fd);
 }
 
-// The same rules as a program: r2 type, r3 access, r4 major, r5 minor; allowed when a rule matches and covers the access.
+// The same rules as a program: r2 type, r3 access, r4 major, r5 minor; allowed when a rule matches and covers
+// the access.
 void device_rules_v2(int directory) {
   bpf_insn code[128];
   int n = 0;
-  auto add = [&](uint8_t op, uint8_t dst, uint8_t src, int16_t off, int32_t imm) { code[n++] = bpf_insn{op, dst, src, off, imm}; };
+  auto add = [&](uint8_t op, uint8_t dst, uint8_t src, int16_t off, int32_t imm) {
+    code[n++] = bpf_insn{op, dst, src, off, imm};
+  };
   add(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0);
   add(BPF_ALU64 | BPF_MOV | BPF_X, 3, 2, 0, 0);
   add(BPF_ALU | BPF_AND | BPF_K, 2, 0, 0, 0xffff);
@@ -179,7 +197,8 @@ void make_cgroups() {
     unified.present = true;
     MUST(sys(SYS_mkdir, ptr(CgroupPath(unified, "").text), 0755));
     if (options.memory_limit) write_file(CgroupPath(unified, "memory.max").text, options.memory_limit);
-    unified.join_fd = static_cast<int>(MUST(sys(SYS_open, ptr(CgroupPath(unified, "").text), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+    unified.join_fd = static_cast<int>(
+        MUST(sys(SYS_open, ptr(CgroupPath(unified, "").text), O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
     device_rules_v2(unified.join_fd);
     return;
   }
@@ -190,7 +209,8 @@ void make_cgroups() {
     h.present = true;
     if (strcmp(h.name, "cpuset") == 0) inherit_cpuset(h);
     if (strcmp(h.name, "devices") == 0) device_rules_v1(h);
-    if (strcmp(h.name, "memory") == 0 && options.memory_limit) write_file(CgroupPath(h, "memory.limit_in_bytes").text, options.memory_limit);
+    if (strcmp(h.name, "memory") == 0 && options.memory_limit)
+      write_file(CgroupPath(h, "memory.limit_in_bytes").text, options.memory_limit);
     // "0" into tasks joins the writer alone, without the RCU wait that a pid in cgroup.procs can cost.
     h.join_fd = static_cast<int>(MUST(sys(SYS_open, ptr(CgroupPath(h, "tasks").text), O_WRONLY | O_CLOEXEC)));
   }
@@ -203,18 +223,21 @@ void remove_cgroups() {
   }
 }
 
-// --- the child: mounts -------------------------------------------------------------------------------------------------------
+// --- the child: mounts
+// -------------------------------------------------------------------------------------------------------
 
 struct KeyValue {
   const char* key;
   const char* value;  // nullptr: a flag
 };
 
-void mount_new(const char* type, const char* source, long at, const char* where, unsigned attributes, std::initializer_list<KeyValue> data = {}) {
+void mount_new(const char* type, const char* source, long at, const char* where, unsigned attributes,
+               std::initializer_list<KeyValue> data = {}) {
   const long fs = MUST(sys(SYS_fsopen, ptr(type), FSOPEN_CLOEXEC));
   MUST(sys(SYS_fsconfig, fs, FSCONFIG_SET_STRING, ptr("source"), ptr(source), 0));
   for (const KeyValue& kv : data) {
-    MUST(sys(SYS_fsconfig, fs, kv.value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, ptr(kv.key), ptr(kv.value), 0));
+    MUST(sys(SYS_fsconfig, fs, kv.value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, ptr(kv.key), ptr(kv.value),
+             0));
   }
   MUST(sys(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE));
   const long mount = MUST(sys(SYS_fsmount, fs, FSMOUNT_CLOEXEC, attributes));
@@ -229,13 +252,16 @@ void set_readonly(long fd, int flags = 0) {
 }
 
 void mount_cgroups(long root) {
-  if (unified.present) return mount_new("cgroup2", "cgroup", root, "sys/fs/cgroup", kRo | kNosuid | kNodev | kNoexec);
-  mount_new("tmpfs", "cgroup", root, "sys/fs/cgroup", kNosuid | kNodev | kNoexec, {{"mode", "755"}, {"size", "1024k"}});
+  if (unified.present)
+    return mount_new("cgroup2", "cgroup", root, "sys/fs/cgroup", kRo | kNosuid | kNodev | kNoexec);
+  mount_new("tmpfs", "cgroup", root, "sys/fs/cgroup", kNosuid | kNodev | kNoexec,
+            {{"mode", "755"}, {"size", "1024k"}});
   const long top = MUST(sys(SYS_openat, root, ptr("sys/fs/cgroup"), O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (const Hierarchy& h : hierarchies) {
     if (!h.present) continue;
     MUST(sys(SYS_mkdirat, top, ptr(h.name), 0755));
-    const KeyValue option = strcmp(h.name, "systemd") == 0 ? KeyValue{"name", "systemd"} : KeyValue{h.name, nullptr};
+    const KeyValue option =
+        strcmp(h.name, "systemd") == 0 ? KeyValue{"name", "systemd"} : KeyValue{h.name, nullptr};
     mount_new("cgroup", "cgroup", top, h.name, kRo | kNosuid | kNodev | kNoexec, {option});
   }
   set_readonly(top);
@@ -247,12 +273,16 @@ void fill_dev(long dev) {
     const char* name;
     unsigned major, minor;
   };
-  constexpr Node kNodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"tty", 5, 0}, {"random", 1, 8}, {"urandom", 1, 9}};
+  constexpr Node kNodes[] = {{"null", 1, 3}, {"zero", 1, 5},   {"full", 1, 7},
+                             {"tty", 5, 0},  {"random", 1, 8}, {"urandom", 1, 9}};
   sys(SYS_umask, 0);
-  for (const Node& node : kNodes) MUST(sys(SYS_mknodat, dev, ptr(node.name), S_IFCHR | 0666, static_cast<long>(makedev(node.major, node.minor))));
+  for (const Node& node : kNodes)
+    MUST(sys(SYS_mknodat, dev, ptr(node.name), S_IFCHR | 0666,
+             static_cast<long>(makedev(node.major, node.minor))));
   sys(SYS_umask, 022);
-  constexpr const char* kLinks[][2] = {{"/proc/self/fd", "fd"},         {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
-                                       {"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"},      {"pts/ptmx", "ptmx"}};
+  constexpr const char* kLinks[][2] = {{"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
+                                       {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
+                                       {"/proc/kcore", "core"},       {"pts/ptmx", "ptmx"}};
   for (const auto& link : kLinks) MUST(sys(SYS_symlinkat, ptr(link[0]), dev, ptr(link[1])));
 }
 
@@ -261,7 +291,8 @@ void mount_default(long root) {
   mount_new("tmpfs", "tmpfs", root, "dev", kNosuid | kStrict, {{"mode", "755"}, {"size", "65536k"}});
   const long dev = MUST(sys(SYS_openat, root, ptr("dev"), O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (const char* name : {"pts", "shm", "mqueue"}) MUST(sys(SYS_mkdirat, dev, ptr(name), 0755));
-  mount_new("devpts", "devpts", dev, "pts", kNosuid | kNoexec, {{"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}});
+  mount_new("devpts", "devpts", dev, "pts", kNosuid | kNoexec,
+            {{"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}});
   mount_new("tmpfs", "shm", dev, "shm", kNosuid | kNodev | kNoexec, {{"mode", "1777"}, {"size", "65536k"}});
   mount_new("mqueue", "mqueue", dev, "mqueue", kNosuid | kNodev | kNoexec);
   mount_new("sysfs", "sysfs", root, "sys", kRo | kNosuid | kNodev | kNoexec);
@@ -271,8 +302,9 @@ void mount_default(long root) {
 }
 
 void mask_paths(long root) {
-  constexpr const char* kMasked[] = {"proc/acpi",       "proc/asound",      "proc/kcore",       "proc/keys",   "proc/latency_stats", "proc/timer_list",
-                                     "proc/timer_stats", "proc/sched_debug", "sys/firmware",     "proc/scsi"};
+  constexpr const char* kMasked[] = {
+      "proc/acpi",       "proc/asound",      "proc/kcore",       "proc/keys",    "proc/latency_stats",
+      "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "sys/firmware", "proc/scsi"};
   constexpr const char* kReadonly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
   long empty = -1;
   for (const char* path : kMasked) {
@@ -308,7 +340,8 @@ void mask_paths(long root) {
   }
 }
 
-// --- the child: identity and program -------------------------------------------------------------------------------------------
+// --- the child: identity and program
+// -------------------------------------------------------------------------------------------
 
 void confine() {
   constexpr rlimit kFiles = {1024, 1024};
@@ -336,7 +369,8 @@ void confine() {
   }
   MUST(sys(SYS_unshare, CLONE_NEWCGROUP));
   MUST(sys(SYS_mount, 0, ptr("/"), 0, kRec | kPrivate));
-  const long root = MUST(sys(SYS_open_tree, AT_FDCWD, ptr(options.rootfs), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | kRecursive));
+  const long root = MUST(
+      sys(SYS_open_tree, AT_FDCWD, ptr(options.rootfs), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | kRecursive));
   MUST(sys(SYS_move_mount, root, ptr(""), AT_FDCWD, ptr(options.rootfs), MOVE_MOUNT_F_EMPTY_PATH));
   mount_default(root);
   mask_paths(root);
@@ -348,18 +382,21 @@ void confine() {
   MUST(sys(SYS_sethostname, ptr("floor"), 5));
   MUST(sys(SYS_setsid));
   confine();
-  static const char* environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", nullptr};
+  static const char* environment[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                      "TERM=xterm", nullptr};
   give_up(__LINE__, -sys(SYS_execve, ptr(options.program[0]), ptr(options.program), ptr(environment)));
 }
 
-// --- the parent -----------------------------------------------------------------------------------------------------------------
+// --- the parent
+// -----------------------------------------------------------------------------------------------------------------
 
 alignas(64) char child_stack[65536];
 
 // clone3 with a stack of its own; the child starts in child() and never returns here.
 long spawn(int* pidfd) {
   clone_args args = {};
-  args.flags = CLONE_PIDFD | CLONE_VM | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS;
+  args.flags =
+      CLONE_PIDFD | CLONE_VM | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS;
   args.pidfd = reinterpret_cast<uint64_t>(pidfd);
   args.exit_signal = SIGCHLD;
   args.stack = reinterpret_cast<uint64_t>(child_stack);
@@ -397,7 +434,8 @@ int run() {
   make_cgroups();
   int pidfd = -1;
   const long pid = MUST(spawn(&pidfd));
-  const int length = snprintf(record, sizeof record, "{\"id\":\"%s\",\"pid\":%ld,\"bundle\":\"%s\"}", options.id, pid, options.rootfs);
+  const int length = snprintf(record, sizeof record, "{\"id\":\"%s\",\"pid\":%ld,\"bundle\":\"%s\"}",
+                              options.id, pid, options.rootfs);
   strncat(state, "/state.json", sizeof state - strlen(state) - 1);
   const long file = MUST(sys(SYS_open, ptr(state), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600));
   MUST(sys(SYS_write, file, ptr(record), length));
@@ -426,6 +464,8 @@ int main(int argc, char** argv) {
   options.program = argv + 6;
   read_filter(argv[2]);
   const int code = run();
-  if (failed_line) fprintf(stderr, "onggi-bench-floor: line %d: %s\n", failed_line, strerror(static_cast<int>(failed_errno)));
+  if (failed_line)
+    fprintf(stderr, "onggi-bench-floor: line %d: %s\n", failed_line,
+            strerror(static_cast<int>(failed_errno)));
   return code;
 }

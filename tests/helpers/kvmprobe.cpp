@@ -1,8 +1,10 @@
-// onggi-kvmprobe: exit code 0 when a tiny KVM guest makes real progress at hardware speed; else says on stdout why not.
+// onggi-kvmprobe: exit code 0 when a tiny KVM guest makes real progress at hardware speed; else says on
+// stdout why not.
 //
-// Opening /dev/kvm and creating a machine prove nothing: some virtual hosts offer a KVM that interprets ring-0 code, on which a stock
-// kernel would take minutes to boot. The probe runs 100,000 loop turns in 64-bit ring 0: below 1 ms on hardware, over 100 ms when
-// interpreted. Owns the machine for that time; a timer ends a guest that never comes back.
+// Opening /dev/kvm and creating a machine prove nothing: some virtual hosts offer a KVM that interprets
+// ring-0 code, on which a stock kernel would take minutes to boot. The probe runs 100,000 loop turns in
+// 64-bit ring 0: below 1 ms on hardware, over 100 ms when interpreted. Owns the machine for that time; a
+// timer ends a guest that never comes back.
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <signal.h>
@@ -27,7 +29,8 @@ constexpr double kSlowMs = 10;
 constexpr uint8_t kPort = 0xf4, kAnswer = 0x5a;
 
 // mov ecx, 100000; 1: dec ecx; jnz 1b; mov al, 0x5a; out 0xf4, al; hlt
-constexpr uint8_t kCode[] = {0xb9, 0xa0, 0x86, 0x01, 0x00, 0xff, 0xc9, 0x75, 0xfc, 0xb0, kAnswer, 0xe6, kPort, 0xf4};
+constexpr uint8_t kCode[] = {0xb9, 0xa0, 0x86, 0x01,    0x00, 0xff,  0xc9,
+                             0x75, 0xfc, 0xb0, kAnswer, 0xe6, kPort, 0xf4};
 
 enum class Outcome { kOk, kUnusable, kTimeout };
 
@@ -93,7 +96,8 @@ Outcome prepare(int kvm, int vm, int cpu, uint8_t* memory) {
   regs.rflags = 2;
   regs.rip = kCodeAt;
   regs.rsp = kStackAt;
-  if (ioctl(cpu, KVM_SET_SREGS, &sregs) != 0 || ioctl(cpu, KVM_SET_REGS, &regs) != 0) return no("set registers");
+  if (ioctl(cpu, KVM_SET_SREGS, &sregs) != 0 || ioctl(cpu, KVM_SET_REGS, &regs) != 0)
+    return no("set registers");
   return Outcome::kOk;
 }
 
@@ -102,7 +106,8 @@ Outcome attempt(int kvm) {
   if (vm < 0) return no("create machine");
   const int cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
   if (cpu < 0) return no("create cpu");
-  auto* memory = static_cast<uint8_t*>(mmap(nullptr, kMemory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* memory = static_cast<uint8_t*>(
+      mmap(nullptr, kMemory, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   const int run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
   auto* run = static_cast<kvm_run*>(mmap(nullptr, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu, 0));
   if (memory == MAP_FAILED || run == MAP_FAILED) return no("mmap");

@@ -1,7 +1,8 @@
 // onggi-test-probe: tells, from inside a container, what busybox cannot tell.
 //
-// Owns nothing; one question per run, the answer on stdout as words that a test compares. It is linked static and copied into the
-// bundles of tests/lib/onggi_test.py. It must not depend on the code under test, so it shares none of its headers.
+// Owns nothing; one question per run, the answer on stdout as words that a test compares. It is linked static
+// and copied into the bundles of tests/lib/onggi_test.py. It must not depend on the code under test, so it
+// shares none of its headers.
 #include <fcntl.h>
 #include <linux/ioprio.h>
 #include <linux/keyctl.h>
@@ -60,7 +61,8 @@ int do_syscall(int argc, char** argv) {
 int do_sched() {
   SchedAttr s{};
   if (syscall(SYS_sched_getattr, 0, &s, sizeof s, 0) != 0) return perror("sched_getattr"), 1;
-  printf("policy=%u nice=%d priority=%u flags=%" PRIu64 " runtime=%" PRIu64 " deadline=%" PRIu64 " period=%" PRIu64 "\n",
+  printf("policy=%u nice=%d priority=%u flags=%" PRIu64 " runtime=%" PRIu64 " deadline=%" PRIu64
+         " period=%" PRIu64 "\n",
          s.policy, s.nice, s.priority, s.flags, s.runtime, s.deadline, s.period);
   return 0;
 }
@@ -70,14 +72,17 @@ int do_clock() {
   clock_gettime(CLOCK_MONOTONIC, &m);
   clock_gettime(CLOCK_BOOTTIME, &b);
   clock_gettime(CLOCK_REALTIME, &r);
-  printf("%lld %lld %lld\n", static_cast<long long>(m.tv_sec), static_cast<long long>(b.tv_sec), static_cast<long long>(r.tv_sec));
+  printf("%lld %lld %lld\n", static_cast<long long>(m.tv_sec), static_cast<long long>(b.tv_sec),
+         static_cast<long long>(r.tv_sec));
   return 0;
 }
 
-// "alloc BYTES": touches that much memory, then says so. The kernel may kill it first: that is a test's point.
+// "alloc BYTES": touches that much memory, then says so. The kernel may kill it first: that is a test's
+// point.
 int do_alloc(const char* text) {
   const size_t size = strtoull(text, nullptr, 0);
-  char* p = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* p =
+      static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (p == MAP_FAILED) return perror("mmap"), 1;
   for (size_t i = 0; i < size; i += 4096) p[i] = 1;
   printf("touched %zu\n", size);
@@ -121,8 +126,10 @@ int do_fds() {
 int do_mempolicy() {
   int mode = 0;
   uint64_t nodes[16] = {};
-  if (syscall(SYS_get_mempolicy, &mode, nodes, sizeof nodes * 8, nullptr, 0) != 0) return perror("get_mempolicy"), 1;
-  printf("mode=%d flags=%#x nodes=%#" PRIx64 "\n", mode & 0xff, static_cast<unsigned>(mode & ~0xff), nodes[0]);
+  if (syscall(SYS_get_mempolicy, &mode, nodes, sizeof nodes * 8, nullptr, 0) != 0)
+    return perror("get_mempolicy"), 1;
+  printf("mode=%d flags=%#x nodes=%#" PRIx64 "\n", mode & 0xff, static_cast<unsigned>(mode & ~0xff),
+         nodes[0]);
   return 0;
 }
 
@@ -150,7 +157,8 @@ int do_idmap_ok(const char* dir) {
     const int ns = open(path, O_RDONLY | O_CLOEXEC);
     const long tree = syscall(SYS_open_tree, AT_FDCWD, dir, 1 /* OPEN_TREE_CLONE */);
     MountAttr attr{0x00100000 /* MOUNT_ATTR_IDMAP */, 0, 0, static_cast<uint64_t>(ns)};
-    result = tree >= 0 && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0 ? 0 : 1;
+    result =
+        tree >= 0 && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0 ? 0 : 1;
   }
   if (pid > 0) {
     kill(pid, SIGKILL);
@@ -171,7 +179,8 @@ int do_keyring() {
   return 0;
 }
 
-// "hold": sleeps until it is killed, with default signal actions; "ignore-term": the same but deaf to SIGTERM.
+// "hold": sleeps until it is killed, with default signal actions; "ignore-term": the same but deaf to
+// SIGTERM.
 int do_hold(bool ignore_term) {
   if (ignore_term) signal(SIGTERM, SIG_IGN);
   printf("holding\n");
@@ -194,7 +203,8 @@ int run(int argc, char** argv) {
   if (strcmp(what, "keyring") == 0) return do_keyring();
   if (strcmp(what, "hold") == 0) return do_hold(false);
   if (strcmp(what, "ignore-term") == 0) return do_hold(true);
-  if (strcmp(what, "personality") == 0) return printf("%#x\n", static_cast<unsigned>(personality(0xffffffff))), 0;
+  if (strcmp(what, "personality") == 0)
+    return printf("%#x\n", static_cast<unsigned>(personality(0xffffffff))), 0;
   if (strcmp(what, "ioprio") == 0) {
     const long p = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
     return printf("class=%ld data=%ld\n", IOPRIO_PRIO_CLASS(p), IOPRIO_PRIO_DATA(p)), 0;
