@@ -227,8 +227,9 @@ Result<> Creation::make_cgroup(int pid) {
   if (cgroup_made_) return {};
   oci::Resources none;
   const oci::Resources& resources = spec_.linux.resources ? *spec_.linux.resources : none;
-  rollback_.push([this] { (void)cgroup_->destroy(); });
+  // Undoes itself when it fails: what stands there may belong to another container.
   TRY_VOID_CTX(pid > 0 ? cgroup_->create_for_pid(pid, resources) : cgroup_->create(resources), "cgroup");
+  rollback_.push([this] { (void)cgroup_->destroy(); });
   cgroup_made_ = true;
   record_.cgroup = cgroup_->record();
   return {};

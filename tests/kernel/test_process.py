@@ -260,6 +260,8 @@ class Scheduling(RuntimeTest):
     def test_scheduler_fifo(self):
         b = self.bundle("/bin/probe", "sched")
         b.process["scheduler"] = {"policy": "SCHED_FIFO", "priority": 10}
+        if os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_runtime_us"):  # real-time group scheduling: a cgroup has no such time by itself
+            b.linux.setdefault("resources", {})["cpu"] = {"realtimeRuntime": 10000, "realtimePeriod": 1000000}
         self.assertIn("policy=1 nice=0 priority=10 ", self.output(b))
 
     @deviates(runc="1.1 has no scheduler")
