@@ -173,7 +173,23 @@ Result<> FsCgroup::check_empty(const CgroupDirectory& dir) {
                           dir.path + "'; choose another linux.cgroupsPath or end them"));
 }
 
+// Whatever goes wrong here is left for create() to find and report.
+Result<UniqueFd> FsCgroup::enter_early() {
+  const CgroupDirectory* v2 = v2_directory();
+  if (!v2 || pure_v2()) return UniqueFd();
+  auto made = sys::make_cgroup(v2->path);
+  if (!made && made.error().os_errno() == ENOENT && make_parents(*v2, early_undo_)) made = sys::make_cgroup(v2->path);
+  if (!made || !*made) return UniqueFd();
+  early_path_ = v2->path;
+  early_undo_.push([path = v2->path] { (void)sys::remove_cgroup(path, 1000); });
+  return open_at(AT_FDCWD, v2->path, O_RDONLY | O_DIRECTORY);
+}
+
 Result<> FsCgroup::make_one(CgroupDirectory& dir, Rollback& undo) {
+  if (dir.path == early_path_) {
+    dir.fresh = true;
+    return {};
+  }
   auto made = sys::make_cgroup(dir.path);
   if (!made && made.error().os_errno() == ENOENT) {
     TRY_VOID(make_parents(dir, undo));
@@ -240,6 +256,7 @@ Result<> FsCgroup::create(const oci::Resources& resources) {
   if (!made) return made;
   TRY_VOID(finish(resources));
   undo.commit();
+  early_undo_.commit();
   return {};
 }
 

@@ -37,6 +37,7 @@ class FsCgroup final : public Cgroup {
 
   [[nodiscard]] const CgroupRecord& record() const override { return record_; }
   [[nodiscard]] bool needs_pid() const override { return false; }
+  Result<UniqueFd> enter_early() override;
   Result<> create(const oci::Resources& resources) override;
   Result<> create_for_pid(int pid, const oci::Resources& resources) override;
   Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override;
@@ -83,6 +84,8 @@ class FsCgroup final : public Cgroup {
   CgroupRecord record_;
   std::map<std::string, std::string, std::less<>> left_out_;  // rootless: controller -> why it has no directory
   std::string no_internal_processes_;  // v2: the ancestor whose own processes kept controllers from being enabled
+  std::string early_path_;   // made by enter_early(), so not found empty by create()
+  Rollback early_undo_;
   std::vector<std::pair<std::string, UniqueFd>> tasks_;  // v1: opened by create() as proof that the directory is a cgroup
 };
 

@@ -218,7 +218,7 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceRulesHoldAndChange) {
 
 // The eBPF program enforced by the kernel: in the v2 tree, which a hybrid host has as well.
 TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
-  if (cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
+  if (sys::cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
   ASSERT_TRUE(cgroup_->create({}));
   CgroupRecord v2_only;
   for (const auto& [controller, path] : cgroup_->record().paths)
@@ -254,7 +254,7 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
 }
 
 TEST_F(CgroupKernel_NeedsRoot, CloneIntoCgroup) {
-  if (cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
+  if (sys::cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
   ASSERT_TRUE(cgroup_->create({}));
   auto dir = cgroup_->clone_fd();
   ASSERT_TRUE(dir && *dir);
@@ -276,6 +276,36 @@ TEST_F(CgroupKernel_NeedsRoot, CloneIntoCgroup) {
   ASSERT_TRUE(text);
   EXPECT_NE(text->find("0::/" + name_), std::string::npos) << *text;
   ASSERT_TRUE(sys::wait_pidfd(child->pidfd.get()));
+}
+
+TEST_F(CgroupKernel_NeedsRoot, EntersTheV2TreeOfAHybridHostEarly) {
+  if (sys::cgroup_mode() != CgroupMode::kHybrid) GTEST_SKIP() << "needs cgroup_v1: only a hybrid host has both";
+  std::string v2;
+  for (const auto& [controller, path] : cgroup_->record().paths)
+    if (controller.empty()) v2 = path;
+  {
+    auto abandoned = Cgroup::plan({.id = name_, .cgroups_path = "/" + name_ + "/deep/er"});
+    ASSERT_TRUE(abandoned);
+    ASSERT_TRUE(*(*abandoned)->enter_early());
+    EXPECT_EQ(::access((v2 + "/deep/er").c_str(), F_OK), 0);
+  }
+  EXPECT_NE(::access(v2.c_str(), F_OK), 0) << "goes away without create()";
+  auto early = cgroup_->enter_early();
+  ASSERT_TRUE(early && *early);
+  const char* argv[] = {"sleep", "1000", nullptr};
+  const char* envp[] = {nullptr};
+  sys::SpawnArgs args;
+  args.exec_path = "/bin/sleep";
+  args.argv = argv;
+  args.envp = envp;
+  args.cgroup_fd = early->get();
+  auto child = sys::spawn(args);
+  ASSERT_TRUE(child) << child.error().text();
+  children_.push_back(child->pid);
+  auto made = cgroup_->create({});
+  ASSERT_TRUE(made) << "the process that was born there is no stranger: " << made.error().text();
+  auto inside = sys::cgroup_pids(v2, false);
+  EXPECT_EQ(*inside, std::vector<int>{child->pid});
 }
 
 TEST_F(CgroupKernel_NeedsRoot, OomKillIsReportedAndCounted) {

@@ -97,6 +97,7 @@ class Creation {
   StateRecord record_;
   StateDir dir_;
   std::unique_ptr<Cgroup> cgroup_;
+  bool born_in_v2_ = false;  // hybrid: the clone itself joined the v2 tree
   bool cgroup_made_ = false;
   policy::SeccompProgram seccomp_;
   std::vector<NsFd> namespace_fds_;
@@ -314,7 +315,7 @@ LaunchHandlers Creation::handlers() {
       return std::vector<UniqueFd>{};
     }
     TRY_VOID(make_cgroup(0));
-    return cgroup_->join_fds();
+    return cgroup_->join_fds({}, born_in_v2_ ? JoinV2::kLeaveOut : JoinV2::kInclude);
   };
   h.net_devices = [this](int pid) -> Result<> {
     std::vector<sys::NetDeviceMove> moves;
@@ -370,6 +371,9 @@ Result<Started> Creation::go() {
   if (into) {
     TRY_VOID(make_cgroup(0));
     cgroup_fd = TRY(cgroup_->clone_fd());
+  } else {
+    cgroup_fd = TRY(cgroup_->enter_early());
+    born_in_v2_ = static_cast<bool>(cgroup_fd);
   }
   TRY_VOID(compile());
   LaunchArgs args;
@@ -377,7 +381,7 @@ Result<Started> Creation::go() {
   args.cgroup_fd = cgroup_fd.get();
   args.waits_for_start = !run_;
   LaunchHandlers h = handlers();
-  if (cgroup_fd) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
+  if (into) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
   Launched child = TRY(launch(args, h));
   rollback_.push([&] {
     (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);
