@@ -48,6 +48,8 @@ Result<int> run_checkpoint(const Invocation& i);
 Result<int> run_restore(const Invocation& i);
 Result<int> run_monitor(const Invocation& i);
 
+// Shows warnings now: before a command that stays in the foreground waits.
+void flush_warnings();
 // Writes to standard output; a closed pipe is an error.
 Result<> print(std::string_view text);
 

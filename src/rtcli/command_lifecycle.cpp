@@ -54,6 +54,7 @@ Result<int> run_run(const Invocation& i) {
   o.detach = detach;
   runtime::Started started = TRY(runtime::run_container(i.context, o));
   if (detach) return 0;
+  flush_warnings();
   int code = TRY(foreground.wait(std::move(started)));
   if (!keep) TRY_VOID(runtime::delete_container(i.context, o.id, true));
   return code;
@@ -132,6 +133,7 @@ Result<int> run_exec(const Invocation& i) {
   if (!detach) TRY_VOID(foreground.prepare());
   runtime::Started started = TRY(runtime::exec_in_container(i.context, o));
   if (detach) return 0;
+  flush_warnings();
   return foreground.wait(std::move(started));
 }
 

@@ -59,10 +59,24 @@ struct Log {
 
 Log log;
 
+// Engines take the first words on standard error for the reason of a failure: warnings wait until the command has succeeded, and
+// go to the log alone when it fails.
+std::vector<std::string> warnings;
+
 void warn(const std::string& text) {
   if (log.file) log.write("warning", text);
-  else (void)write_all(STDERR_FILENO, "onggi-runtime: warning: " + text + "\n", "standard error");
+  else warnings.push_back(text);
 }
+
+}  // namespace
+
+void flush_warnings() {
+  for (const auto& text : warnings)
+    (void)write_all(STDERR_FILENO, "onggi-runtime: warning: " + text + "\n", "standard error");
+  warnings.clear();
+}
+
+namespace {
 
 std::string default_root() {
   if (::geteuid() == 0 && !sys::in_user_namespace()) return "/run/onggi-runtime";
@@ -150,6 +164,7 @@ int run(const std::vector<std::string>& words) {
     if (name != command.name) continue;
     auto r = dispatch(command, *global, {global->rest().begin() + 1, global->rest().end()});
     if (!r) return report(name + " failed: " + r.error().text(), command.error_code);
+    flush_warnings();
     return *r;
   }
   return report("no such command: \"" + name + "\" (see onggi-runtime --help)", 1);

@@ -403,7 +403,7 @@ long mount_step(Child& c, const Step& s) {
   }
 }
 
-long process_step(Child& c, const Step& s) {
+long process_step(Child& c, const Step& s, uint32_t index) {
   switch (s.op) {
     case Op::kSetsid: return sys(__NR_setsid);
     case Op::kConsole: return console(c, s);
@@ -414,10 +414,7 @@ long process_step(Child& c, const Step& s) {
       return r == -ENOSYS || r == -EDQUOT ? 0 : r;
     }
     case Op::kFixStdio: return fix_stdio(s);
-    case Op::kRlimit: {
-      uint64_t limit[2] = {s.b, s.c};
-      return sys(__NR_prlimit64, 0, static_cast<long>(s.a), ptr(limit), 0);
-    }
+    case Op::kRlimit: return set_rlimit(c, s, index);
     case Op::kSchedAttr: return sys(__NR_sched_setattr, 0, ptr(c.base + s.str), 0);
     case Op::kIoPriority: return sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, static_cast<long>(s.a));
     case Op::kMemoryPolicy:
@@ -443,7 +440,7 @@ long run_step(Child& c, const Step& s, uint32_t index) {
   if (s.op == Op::kNop) return 0;
   if (s.op < Op::kMakePropagation) return identity_step(c, s, index);
   if (s.op < Op::kSetsid) return mount_step(c, s);
-  return process_step(c, s);
+  return process_step(c, s, index);
 }
 
 long parse_number(const char* s) {

@@ -106,6 +106,7 @@ long set_cwd(Child& c, const Step& s);
 long find_home(Child& c, const Step& s);
 long find_exec(Child& c);
 long fix_stdio(const Step& s);
+long set_rlimit(Child& c, const Step& s, uint32_t index);
 long write_proc(Child& c, const Step& s);
 long loopback_up();
 long wait_start(Child& c, const Step& s);

@@ -199,6 +199,19 @@ long fix_stdio(const Step& s) {
   return 0;
 }
 
+// A hard limit that this process may not raise (no CAP_SYS_RESOURCE over the host) is taken as it is, with a warning: an engine's
+// generous default is no reason for not starting.
+long set_rlimit(Child& c, const Step& s, uint32_t index) {
+  uint64_t wanted[2] = {s.b, s.c}, now[2];
+  long r = sys(__NR_prlimit64, 0, static_cast<long>(s.a), ptr(wanted), 0);
+  if (r != -EPERM || sys(__NR_prlimit64, 0, static_cast<long>(s.a), 0, ptr(now)) < 0 || wanted[1] <= now[1]) return r;
+  wanted[1] = now[1];
+  if (wanted[0] > wanted[1]) wanted[0] = wanted[1];
+  r = sys(__NR_prlimit64, 0, static_cast<long>(s.a), ptr(wanted), 0);
+  if (r == 0) send(c, ChildMessageKind::kWarning, index, EPERM, 0);
+  return r;
+}
+
 long write_proc(Child& c, const Step& s) {
   const char* path = text(c, s.str);
   open_how how = {};

@@ -299,6 +299,7 @@ Result<> Creation::record_created(int pid) {
 
 LaunchHandlers Creation::handlers() {
   LaunchHandlers h;
+  h.warning = context_.warn;
   h.after_spawn = [this]() -> Result<> {
     if (cgroup_->needs_pid()) return {};
     return make_cgroup(0);

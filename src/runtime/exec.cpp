@@ -154,6 +154,7 @@ Result<> Execution::compile() {
 
 LaunchHandlers Execution::handlers() {
   LaunchHandlers h;
+  h.warning = context_.warn;
   h.join_cgroup = [this](int) -> Result<std::vector<UniqueFd>> { return cgroup_->join_fds(options_.sub_cgroup); };
   h.created = [this](int pid) -> Result<> {
     if (process_.oom_score_adj) {

@@ -234,6 +234,8 @@ Result<bool> Session::handle(Received& r) {
       TRY_VOID(copy_up(r.fds[0].get(), r.fds[1].get()));
       break;
     case ChildMessageKind::kWarning:
+      if (handlers_.warning)
+        handlers_.warning(args_.plan->builder.describe(m.step) + ": not raised above the runtime's own limit, which needs CAP_SYS_RESOURCE");
       return false;
   }
   answer(socket_.get(), true);

@@ -19,6 +19,7 @@ struct LaunchHandlers {
   std::function<Result<>(int pid)> net_devices;                      // SyncPoint::kNetDevices
   std::function<Result<>(int pid, int pidfd)> hooks;                 // SyncPoint::kHooks
   std::function<Result<>(int pid)> created;                          // SyncPoint::kCreated
+  std::function<void(const std::string&)> warning;
   std::function<Result<>(UniqueFd master)> console;
   std::function<Result<>(UniqueFd listener, int pid)> seccomp_listener;
 };

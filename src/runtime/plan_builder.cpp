@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "runtime/process_attributes.h"
+
 namespace onggi::runtime {
 
 Step& PlanBuilder::add(Op op) {
@@ -119,7 +121,9 @@ std::string PlanBuilder::describe(uint32_t index) const {
     case Op::kConsole: return "set up the console";
     case Op::kKeyring: return "join a new session keyring";
     case Op::kFixStdio: return "change the owner of standard streams";
-    case Op::kRlimit: return "set resource limit " + std::to_string(s.a);
+    case Op::kRlimit:
+      return std::string("set resource limit ") + rlimit_name(static_cast<int>(s.a)) + " to " + std::to_string(s.b) + ":" +
+             std::to_string(s.c);
     case Op::kSchedAttr: return "set the scheduler";
     case Op::kIoPriority: return "set the I/O priority";
     case Op::kMemoryPolicy: return "set the memory policy";

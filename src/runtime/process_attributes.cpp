@@ -103,6 +103,12 @@ Result<int> rlimit_number(const std::string& type) {
   return static_cast<int>(TRY(look_up(kRlimits, type, "process.rlimits: type")));
 }
 
+const char* rlimit_name(int number) {
+  for (const Named& e : kRlimits)
+    if (e.value == static_cast<uint64_t>(number)) return e.name;
+  return "RLIMIT_?";
+}
+
 Result<int> signal_number(const std::string& name) {
   if (!name.empty() && name.find_first_not_of("0123456789") == std::string::npos) {
     uint64_t n = TRY(parse_u64(name, "signal"));

@@ -32,6 +32,7 @@ Result<uint64_t> to_ioprio(const oci::IoPriority& p);
 Result<MemPolicy> to_mempolicy(const oci::MemoryPolicy& p);
 Result<uint64_t> to_personality(const oci::Personality& p);
 Result<int> rlimit_number(const std::string& type);
+const char* rlimit_name(int number);
 // "0-3,7" -> bit mask; `what` names the member in errors. At most 8,192 entries.
 Result<std::vector<uint64_t>> parse_list_mask(const std::string& list, const std::string& what);
 // "SIGTERM", "TERM", "term", "15", "SIGRTMIN+3" -> number.
