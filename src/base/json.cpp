@@ -20,6 +20,43 @@ using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, Allocator>;
 const Value& tree_value(const void* p) { return *static_cast<const Value*>(p); }
 std::string_view text_of(const Value& v) { return {v.GetString(), v.GetStringLength()}; }
 
+// Length of the UTF-8 sequence at the start of `s`, 0 when it is not valid.
+size_t utf8_length(std::string_view s) {
+  auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
+  auto continues = [&](size_t i) { return i < s.size() && (byte(i) & 0xc0) == 0x80; };
+  unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    if (!continues(1) || !continues(2)) return 0;
+    bool overlong = first == 0xe0 && byte(1) < 0xa0, surrogate = first == 0xed && byte(1) > 0x9f;
+    return overlong || surrogate ? 0 : 3;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    if (!continues(1) || !continues(2) || !continues(3)) return 0;
+    bool overlong = first == 0xf0 && byte(1) < 0x90, beyond = first == 0xf4 && byte(1) > 0x8f;
+    return overlong || beyond ? 0 : 4;
+  }
+  return 0;
+}
+
+bool is_utf8(std::string_view s) {
+  while (!s.empty()) {
+    uint64_t word;
+    if (s.size() >= sizeof word) {  // most text is ASCII
+      std::memcpy(&word, s.data(), sizeof word);
+      if ((word & 0x8080808080808080) == 0) {
+        s.remove_prefix(sizeof word);
+        continue;
+      }
+    }
+    size_t length = utf8_length(s);
+    if (length == 0) return false;
+    s.remove_prefix(length);
+  }
+  return true;
+}
+
 // Forwards the parser's events to the tree builder, and ends the parse when a bound is passed.
 class BoundedHandler {
  public:
@@ -35,9 +72,9 @@ class BoundedHandler {
   bool Double(double d) { return count() && tree_.Double(d); }
   bool RawNumber(const char* s, rapidjson::SizeType n, bool copy) { return count() && tree_.RawNumber(s, n, copy); }
   bool String(const char* s, rapidjson::SizeType n, bool copy) {
-    return count() && no_nul(s, n) && tree_.String(s, n, copy);
+    return count() && clean(s, n) && tree_.String(s, n, copy);
   }
-  bool Key(const char* s, rapidjson::SizeType n, bool copy) { return count() && no_nul(s, n) && tree_.Key(s, n, copy); }
+  bool Key(const char* s, rapidjson::SizeType n, bool copy) { return count() && clean(s, n) && tree_.Key(s, n, copy); }
   bool StartObject() { return count() && deeper() && tree_.StartObject(); }
   bool StartArray() { return count() && deeper() && tree_.StartArray(); }
   bool EndObject(rapidjson::SizeType n) { depth_--; return tree_.EndObject(n); }
@@ -47,7 +84,11 @@ class BoundedHandler {
   bool stop(const char* why) { reason = why; return false; }
   bool count() { return ++values_ <= kJsonMaxValues || stop("more than 262144 values; a configuration has some thousand"); }
   bool deeper() { return ++depth_ <= kJsonMaxDepth || stop("nested deeper than 64 levels"); }
-  bool no_nul(const char* s, size_t n) { return !std::memchr(s, 0, n) || stop("a string contains a NUL byte"); }
+  // Looked at after escapes are resolved, which can make a NUL and half of a surrogate pair.
+  bool clean(const char* s, size_t n) {
+    if (std::memchr(s, 0, n)) return stop("a string contains a NUL byte");
+    return is_utf8({s, n}) || stop("a string is not UTF-8");
+  }
 
   Document& tree_;
   size_t depth_ = 0;
@@ -93,26 +134,6 @@ std::optional<std::string> find_duplicate(const Value& value) {
   return std::nullopt;
 }
 
-// Length of the UTF-8 sequence at the start of `s`, 0 when it is not valid.
-size_t utf8_length(std::string_view s) {
-  auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
-  auto continues = [&](size_t i) { return i < s.size() && (byte(i) & 0xc0) == 0x80; };
-  unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    if (!continues(1) || !continues(2)) return 0;
-    bool overlong = first == 0xe0 && byte(1) < 0xa0, surrogate = first == 0xed && byte(1) > 0x9f;
-    return overlong || surrogate ? 0 : 3;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    if (!continues(1) || !continues(2) || !continues(3)) return 0;
-    bool overlong = first == 0xf0 && byte(1) < 0x90, beyond = first == 0xf4 && byte(1) > 0x8f;
-    return overlong || beyond ? 0 : 4;
-  }
-  return 0;
-}
-
 }  // namespace
 
 // --- JsonDocument ---
@@ -144,7 +165,7 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text, std::string_view
     BoundedHandler handler(document);
     rapidjson::Reader reader;
     rapidjson::InsituStringStream stream(tree->text.data());
-    outcome = reader.Parse<rapidjson::kParseInsituFlag | rapidjson::kParseFullPrecisionFlag>(stream, handler);
+    outcome = reader.Parse<rapidjson::kParseInsituFlag>(stream, handler);
     bound_reason = handler.reason;
     return !outcome.IsError();
   };
@@ -330,7 +351,7 @@ void JsonWriter::string(std::string_view value) {
     unsigned char c = static_cast<unsigned char>(value[0]);
     size_t length = utf8_length(value);
     if (length == 0) {
-      out_ += "\\ufffd";
+      out_ += "\xef\xbf\xbd";  // U+FFFD
       length = 1;
     } else if (c == '"' || c == '\\') {
       out_ += '\\';

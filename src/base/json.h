@@ -2,7 +2,7 @@
 //
 // Reading has two parts. JsonDocument turns text into a tree; it refuses what later code should not have to think about:
 // more than kJsonMaxBytes of text, nesting over kJsonMaxDepth, more than kJsonMaxValues values, duplicate keys anywhere,
-// NUL inside strings, anything after the value. JsonReader then fills plain structs from that tree. A struct is described
+// NUL or bytes that are not UTF-8 inside strings, anything after the value. JsonReader then fills plain structs from that tree. A struct is described
 // once, by a table of its members (JsonFields<T>), and both directions use that table, so that reading and writing
 // cannot drift apart:
 //
