@@ -2,7 +2,6 @@
 #include "oci/check.h"
 
 #include <algorithm>
-#include <algorithm>
 #include <set>
 
 #include "oci/capability.h"

@@ -354,7 +354,11 @@ TEST(CheckSpec, Mounts) {
 
 TEST(CheckSpec, WarningsAreNotErrors) {
   Spec s = good();
-  s.process->capabilities = Capabilities{.bounding = {"CAP_CHOWN", "CAP_NEW"}, .effective = {"CAP_NEW"}};
+  s.process->capabilities = Capabilities{.bounding = {"CAP_CHOWN", "CAP_NEW"},
+                                         .effective = {"CAP_NEW"},
+                                         .inheritable = {"CAP_KILL"},
+                                         .permitted = {"CAP_KILL", "CAP_CHOWN"},
+                                         .ambient = {"CAP_KILL", "CAP_CHOWN"}};
   s.process->env.push_back("NOVALUE");
   s.mounts = {{"rel", "tmpfs", "t", {}, {}, {}},
               {"/b", "bind", "/s", {"mode=7"}, {}, {}},
@@ -365,6 +369,7 @@ TEST(CheckSpec, WarningsAreNotErrors) {
   std::vector<std::string> expected{
       "process.env: \"NOVALUE\" is not NAME=VALUE",
       "process.capabilities: \"CAP_NEW\" is no capability of this runtime, ignored",
+      "process.capabilities.ambient: \"CAP_CHOWN\" is not both permitted and inheritable, ignored",
       "mounts[0].destination: \"rel\" is relative, which is deprecated; taken as /rel",
       "mounts[1].options: a bind mount has no file system options, ignored: mode=7",
       "mounts[2].options: tmpcopyup belongs to tmpfs, ignored for \"bind\"",

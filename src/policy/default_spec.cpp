@@ -15,9 +15,10 @@ oci::Process default_process() {
   p.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"};
   p.cwd = "/";
   p.no_new_privileges = true;
-  // Enough for a server and its log; not inheritable, which would hand them to every program with matching file bits.
+  // Enough for a server and its log. Not inheritable, which would hand them to every program with matching file bits, and so
+  // not ambient either, which needs both.
   std::vector<std::string> caps{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"};
-  p.capabilities = oci::Capabilities{.bounding = caps, .effective = caps, .inheritable = {}, .permitted = caps, .ambient = caps};
+  p.capabilities = oci::Capabilities{.bounding = caps, .effective = caps, .inheritable = {}, .permitted = caps, .ambient = {}};
   p.rlimits = {{"RLIMIT_NOFILE", 1024, 1024}};
   return p;
 }
