@@ -153,14 +153,20 @@ Result<DevicePolicy> device_policy(const std::vector<oci::DeviceRule>& rules) {
       start = parsed.size();
     }
   }
-  if (!policy.allow_by_default) {
+  // Default devices come before the specification's rules, so that these can deny one. The rules for mknod come after: Docker denies
+  // single devices ("c 10:229 rwm"), and v1 could not take one out of a wildcard that came first.
+  auto add_defaults = [&](bool wildcards) -> Result<> {
     for (const DefaultRule& d : kDefaults) {
+      if (policy.allow_by_default || (d.major < 0) != wildcards) continue;
       DeviceAccess a{true, d.type, d.major, d.minor};
       TRY_VOID(parse_access(d.access, a, ""));
       policy.rules.push_back(a);
     }
-  }
+    return {};
+  };
+  TRY_VOID(add_defaults(false));
   policy.rules.insert(policy.rules.end(), parsed.begin() + static_cast<long>(start), parsed.end());
+  TRY_VOID(add_defaults(true));
   return policy;
 }
 
