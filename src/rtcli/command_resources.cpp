@@ -152,7 +152,7 @@ Result<int> run_events(const Invocation& i) {
     if (::poll(fds, 3, -1) < 0 && errno != EINTR) return fail(Error::os("wait for events", ""));
     char block[64];
     if (fds[1].revents) {
-      (void)!::read(oom.get(), block, sizeof block);
+      (void)cgroup->oom_kills_after(oom.get(), seen);  // the count may lag behind the notice
       TRY_VOID(print_ooms(*cgroup, id, seen));
     }
     if (fds[0].revents) {
@@ -161,6 +161,7 @@ Result<int> run_events(const Invocation& i) {
     }
     if (fds[2].revents) {
       (void)!::read(timer.get(), block, sizeof block);
+      TRY_VOID(print_ooms(*cgroup, id, seen));
       TRY_VOID(print_stats(*cgroup, id));
     }
   }

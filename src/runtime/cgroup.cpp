@@ -1,6 +1,9 @@
 // Chooses the manager of a cgroup: cgroup file system or systemd.
 #include "runtime/cgroup.h"
 
+#include <time.h>
+#include <unistd.h>
+
 #include <optional>
 
 #include "runtime/cgroup_fs.h"
@@ -33,6 +36,18 @@ Result<std::unique_ptr<Cgroup>> Cgroup::plan(const CgroupConfig& config, const s
 Result<std::unique_ptr<Cgroup>> Cgroup::load(const CgroupRecord& record, const sys::CgroupRoots& roots) {
   if (record.systemd) return load_systemd_cgroup(record, roots);
   return std::unique_ptr<Cgroup>(FsCgroup::from_record(record, roots));
+}
+
+Result<uint64_t> Cgroup::oom_kills_after(int event_fd, uint64_t seen) {
+  constexpr int kTries = 100;
+  char block[4096];
+  (void)!::read(event_fd, block, sizeof block);
+  for (int i = 0;; i++) {
+    uint64_t now = TRY(oom_kills());
+    if (now > seen || i == kTries) return now;
+    timespec pause{0, 10'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
 }
 
 }  // namespace onggi::runtime

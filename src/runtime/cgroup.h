@@ -90,6 +90,9 @@ class Cgroup {
   virtual Result<UniqueFd> oom_event_fd() = 0;
   // OOM kills so far (memory.events / memory.oom_control).
   virtual Result<uint64_t> oom_kills() = 0;
+  // To be called when oom_event_fd() became readable: drains it and returns the count. v1 kernels report before they kill, so this waits
+  // up to a second for the count to rise above `seen`.
+  Result<uint64_t> oom_kills_after(int event_fd, uint64_t seen);
 };
 
 using sys::CgroupMode;

@@ -2,7 +2,8 @@
 //
 // Everything is denied unless a rule allows it. The rules that every container needs (the default devices of config-linux.md)
 // come first, but after the last rule that denies everything: engines and `spec` begin their lists with "deny all", which
-// states the default and is not meant to take /dev/null away. A later rule of the specification can still deny a default device.
+// states the default and is not meant to take /dev/null away. A later rule of the specification can still deny a default device; the
+// wildcards that permit mknod come last of all, since v1 cannot take single devices out of a wildcard.
 #pragma once
 
 #include <linux/bpf.h>
