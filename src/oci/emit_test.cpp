@@ -9,38 +9,6 @@
 namespace onggi::oci {
 namespace {
 
-ContainerState state() {
-  return {"1.3.0", "c1", 42, "running", "/b", "/b/rootfs", "2026-01-02T03:04:05.000000006Z", {{"k", "v"}}, "root"};
-}
-
-TEST(Emit, StateHasTheShapeThatEnginesParse) {
-  EXPECT_EQ(emit_state(state()), R"({
-  "ociVersion": "1.3.0",
-  "id": "c1",
-  "pid": 42,
-  "status": "running",
-  "bundle": "/b",
-  "rootfs": "/b/rootfs",
-  "created": "2026-01-02T03:04:05.000000006Z",
-  "annotations": {
-    "k": "v"
-  },
-  "owner": "root"
-})");
-}
-
-TEST(Emit, Lists) {
-  EXPECT_EQ(emit_list_json({}), "null");
-  ContainerState s = state();
-  s.annotations.clear();
-  EXPECT_EQ(emit_list_json({s, s}).find(R"([{"ociVersion":"1.3.0","id":"c1","pid":42,)"), 0u);
-  EXPECT_EQ(emit_list_table({}), "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n");
-  s.bundle = "/a/long/bundle/path";
-  EXPECT_EQ(emit_list_table({s}),
-            "ID          PID         STATUS      BUNDLE                CREATED                          OWNER\n"
-            "c1          42          running     /a/long/bundle/path   2026-01-02T03:04:05.000000006Z   root\n");
-}
-
 TEST(Emit, RequiredMembersAreThereEvenWhenZero) {
   Spec spec;
   spec.process.emplace();

@@ -3,8 +3,6 @@
 
 namespace onggi::rtcli {
 
-Result<int> run_spec(const Invocation&) { return fail(Error::unsupported("not built yet")); }
-Result<int> run_features(const Invocation&) { return fail(Error::unsupported("not built yet")); }
 Result<int> run_checkpoint(const Invocation&) { return fail(Error::unsupported("not built yet")); }
 Result<int> run_restore(const Invocation&) { return fail(Error::unsupported("not built yet")); }
 Result<int> run_monitor(const Invocation&) { return fail(Error::unsupported("not built yet")); }
