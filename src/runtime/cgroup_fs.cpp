@@ -309,8 +309,10 @@ Result<> FsCgroup::give_to_owner() {
   const CgroupDirectory* v2 = v2_directory();
   if (config_.owner_uid < 0 || !v2 || !pure_v2()) return {};
   auto uid = static_cast<uid_t>(config_.owner_uid);
-  if (::chown(v2->path.c_str(), uid, static_cast<gid_t>(-1)) < 0)
+  if (::chown(v2->path.c_str(), uid, static_cast<gid_t>(-1)) < 0) {
+    if (errno == EPERM && config_.rootless) return {};  // stays with the user who made it
     return fail(Error::os("give the cgroup to uid " + std::to_string(uid) + ":", v2->path));
+  }
   auto listed = read_file("/sys/kernel/cgroup/delegate");
   std::string_view names = listed ? std::string_view(*listed) : "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
   while (!names.empty()) {

@@ -24,6 +24,7 @@
 #include "oci/mount_options.h"
 #include "oci/parse.h"
 #include "policy/seccomp.h"
+#include "runtime/cgroup_owner.h"
 #include "runtime/compile.h"
 #include "runtime/container.h"
 #include "runtime/hooks.h"
@@ -52,12 +53,6 @@ std::vector<sys::IdRange> ranges(const std::vector<oci::IdMapping>& maps) {
   std::vector<sys::IdRange> out;
   for (const auto& m : maps) out.push_back({m.container_id, m.host_id, m.size});
   return out;
-}
-
-int64_t mapped_root(const std::vector<oci::IdMapping>& maps) {
-  for (const auto& m : maps)
-    if (m.container_id == 0 && m.size) return m.host_id;
-  return -1;
 }
 
 const oci::Namespace* find_namespace(const oci::Spec& spec, oci::NamespaceType type) {
@@ -173,8 +168,7 @@ Result<> Creation::plan_cgroup() {
   config.systemd = context_.systemd_cgroup;
   config.rootless = context_.rootless;
   config.annotations = spec_.annotations;
-  if (find_namespace(spec_, oci::NamespaceType::kUser) && find_namespace(spec_, oci::NamespaceType::kCgroup))
-    config.owner_uid = mapped_root(spec_.linux.uid_mappings);
+  config.owner_uid = cgroup_owner(spec_);
   cgroup_ = TRY_CTX(Cgroup::plan(config), "cgroup");
   record_.cgroup = cgroup_->record();
   return {};
