@@ -3,7 +3,6 @@
 #include "base/json.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #define RAPIDJSON_HAS_STDSTRING 0
@@ -218,6 +217,19 @@ std::optional<uint64_t> JsonValue::as_uint64() const {
   const Value& v = tree_value(value_);
   return v.IsUint64() ? std::optional(v.GetUint64()) : std::nullopt;
 }
+// "the number 1.5". By hand: std::to_chars for floating point would bring 100 kB of tables into a static program for this line.
+static std::string describe_fraction(double d) {
+  constexpr double kExact = 1e15;
+  if (!(d > -kExact && d < kExact)) return "a number beyond 64 bits";
+  double magnitude = d < 0 ? -d : d;
+  auto whole = static_cast<uint64_t>(magnitude);
+  auto thousandths = static_cast<uint64_t>((magnitude - static_cast<double>(whole)) * 1000);
+  std::string text = (d < 0 ? "the number -" : "the number ") + std::to_string(whole) + '.';
+  std::string digits = std::to_string(1000 + thousandths).substr(1);
+  while (digits.size() > 1 && digits.back() == '0') digits.pop_back();
+  return text + digits;
+}
+
 std::string JsonValue::describe() const {
   const Value& v = tree_value(value_);
   switch (kind()) {
@@ -230,9 +242,7 @@ std::string JsonValue::describe() const {
   }
   if (v.IsInt64()) return "the number " + std::to_string(v.GetInt64());
   if (v.IsUint64()) return "the number " + std::to_string(v.GetUint64());
-  char digits[32];
-  auto end = std::to_chars(digits, digits + sizeof digits, v.GetDouble());
-  return "the number " + std::string(digits, end.ptr);
+  return describe_fraction(v.GetDouble());
 }
 
 // --- JsonReader ---

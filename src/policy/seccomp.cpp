@@ -25,13 +25,14 @@ struct Alternative {
   const FilterRule* rule;
   // Sub-call of a multiplexer that argument 0 must name, in place of the rule's own condition on it; -1: none.
   int32_t subcall;
+  uint32_t next;  // index + 1 of the number's next alternative; 0: the last
 };
 
 struct Call {
-  uint32_t number = 0;
-  bool unconditional = false;
+  uint32_t number;
   uint32_t action = 0;  // when unconditional
-  std::vector<Alternative> alternatives;
+  uint32_t first = 0, last = 0;  // alternatives, index + 1
+  bool unconditional = false;
 };
 
 bool applies_to_all(const Condition& c, bool args32) {
@@ -39,7 +40,8 @@ bool applies_to_all(const Condition& c, bool args32) {
   return args32 ? static_cast<uint32_t>(c.mask) == 0 : c.mask == 0;
 }
 
-// The rules of one architecture by number. Numbers from the architecture's base on are found by index.
+// The rules of one architecture by number. Numbers near the architecture's base are found by index, which also yields them
+// in order without sorting; the few beyond (arm's private calls) are searched.
 class CallTable {
  public:
   explicit CallTable(Arch arch) : arch_(arch), info_(arch_info(arch)) { calls_.reserve(512); }
@@ -48,54 +50,68 @@ class CallTable {
     int32_t number = syscall_number(syscall, arch_);
     if (number == kNone) return;
     if (number >= 0) {
-      put(number, {&rule, -1});
+      put(number, rule, -1);
       return;
     }
     // Multiplexed: by the multiplexer's number and a sub-call, and by its own number where newer kernels have one.
     int32_t multiplexer = number > -200 ? info_.socketcall : info_.ipc;
     if (multiplexer == kNone) return;
-    put(multiplexer, {&rule, -number % 100});
-    if (int32_t direct = direct_number(number, arch_); direct != kNone) put(direct, {&rule, -1});
+    put(multiplexer, rule, -number % 100);
+    if (int32_t direct = direct_number(number, arch_); direct != kNone) put(direct, rule, -1);
   }
 
-  std::vector<Call>& sorted() {
-    std::ranges::sort(calls_, {}, &Call::number);
-    return calls_;
+  template <class F>
+  void for_each_in_order(F f) {
+    for (uint16_t place : place_)
+      if (place) f(calls_[place - 1u]);
+    std::ranges::sort(far_, {}, [&](uint16_t i) { return calls_[i].number; });
+    for (uint16_t i : far_) f(calls_[i]);
   }
+  [[nodiscard]] const Alternative& alternative(uint32_t index) const { return alternatives_[index - 1]; }
 
  private:
   static constexpr size_t kDense = 1024;
 
-  Call& call(int32_t number) {
-    auto index = static_cast<size_t>(number - info_.base);
-    uint16_t* place = index < kDense ? &place_[index] : nullptr;
-    if (place && *place) return calls_[*place - 1u];
-    if (!place)  // arm's private calls, far above the rest
-      for (Call& c : calls_)
-        if (c.number == static_cast<uint32_t>(number)) return c;
-    calls_.emplace_back().number = static_cast<uint32_t>(number);
-    if (place) *place = static_cast<uint16_t>(calls_.size());
-    return calls_.back();
+  uint16_t make(int32_t number) {
+    calls_.push_back({.number = static_cast<uint32_t>(number)});
+    return static_cast<uint16_t>(calls_.size() - 1);
   }
 
-  void put(int32_t number, Alternative alternative) {
+  Call& call(int32_t number) {
+    auto index = static_cast<size_t>(number - info_.base);
+    if (index < kDense) {
+      if (!place_[index]) place_[index] = static_cast<uint16_t>(make(number) + 1);
+      return calls_[place_[index] - 1u];
+    }
+    for (uint16_t i : far_)
+      if (calls_[i].number == static_cast<uint32_t>(number)) return calls_[i];
+    far_.push_back(make(number));
+    return calls_[far_.back()];
+  }
+
+  void put(int32_t number, const FilterRule& rule, int32_t subcall) {
     Call& c = call(number);
     if (c.unconditional) return;  // what decides without conditions first, stands
-    bool all = alternative.subcall < 0 && std::ranges::all_of(alternative.rule->conditions, [&](const Condition& x) {
+    bool all = subcall < 0 && std::ranges::all_of(rule.conditions, [&](const Condition& x) {
                  return applies_to_all(x, info_.args32);
                });
-    if (!all) {
-      c.alternatives.push_back(alternative);
+    if (all) {
+      c.unconditional = true;
+      c.action = rule.action;
       return;
     }
-    c.unconditional = true;
-    c.action = alternative.rule->action;
-    c.alternatives.clear();
+    alternatives_.push_back({&rule, subcall, 0});
+    auto added = static_cast<uint32_t>(alternatives_.size());
+    if (c.last) alternatives_[c.last - 1].next = added;
+    else c.first = added;
+    c.last = added;
   }
 
   Arch arch_;
   const ArchInfo& info_;
   std::vector<Call> calls_;
+  std::vector<Alternative> alternatives_;
+  std::vector<uint16_t> far_;              // indices into calls_
   std::array<uint16_t, kDense> place_{};  // index into calls_ + 1
 };
 
@@ -107,7 +123,7 @@ class Generator {
   Target architecture(Arch arch) {
     CallTable table(arch);
     for (const RuleUse& use : set_.uses) table.add(use.syscall, set_.rules[use.rule]);
-    cut_ranges(arch, table.sorted());
+    cut_ranges(arch, table);
     return tree(0, ranges_.size());
   }
 
@@ -117,16 +133,16 @@ class Generator {
     Target target;
   };
 
-  void cut_ranges(Arch arch, const std::vector<Call>& calls) {
+  void cut_ranges(Arch arch, CallTable& table) {
     const ArchInfo& info = arch_info(arch);
     Target otherwise = BpfBuilder::action(set_.default_action);
     ranges_.clear();
     uint32_t next = 0;  // the first number not covered yet
-    for (const Call& call : calls) {
+    table.for_each_in_order([&](const Call& call) {
       if (call.number > next) start_range(next, otherwise);
-      start_range(call.number, call.unconditional ? BpfBuilder::action(call.action) : alternatives(call, info));
+      start_range(call.number, call.unconditional ? BpfBuilder::action(call.action) : alternatives(table, call.first, info));
       next = call.number + 1;
-    }
+    });
     start_range(next, otherwise);
     apply_enosys(arch);
   }
@@ -157,20 +173,23 @@ class Generator {
     }
   }
 
-  Target alternatives(const Call& call, const ArchInfo& info) {
+  // The first alternative that matches decides; emitted last to first.
+  Target alternatives(const CallTable& table, uint32_t index, const ArchInfo& info) {
+    chain_.clear();
+    for (; index; index = table.alternative(index).next) chain_.push_back(index);
     Target next = BpfBuilder::action(set_.default_action);
-    for (auto it = call.alternatives.rbegin(); it != call.alternatives.rend(); ++it) {
-      Target match = BpfBuilder::action(it->rule->action);
-      Target entry = match;
-      for (auto c = it->rule->conditions.rbegin(); c != it->rule->conditions.rend(); ++c) {
-        if (it->subcall >= 0 && c->arg == 0) continue;
-        if (!applies_to_all(*c, info.args32)) entry = condition(*c, info, entry, next);
-      }
-      if (it->subcall >= 0)
-        entry = condition({0, Compare::kEq, static_cast<uint64_t>(it->subcall)}, info, entry, next);
-      next = entry;
-    }
+    for (auto it = chain_.rbegin(); it != chain_.rend(); ++it) next = alternative(table.alternative(*it), info, next);
     return next;
+  }
+
+  Target alternative(const Alternative& a, const ArchInfo& info, Target otherwise) {
+    Target entry = BpfBuilder::action(a.rule->action);
+    for (auto c = a.rule->conditions.rbegin(); c != a.rule->conditions.rend(); ++c) {
+      if (a.subcall >= 0 && c->arg == 0) continue;
+      if (!applies_to_all(*c, info.args32)) entry = condition(*c, info, entry, otherwise);
+    }
+    if (a.subcall >= 0) entry = condition({0, Compare::kEq, static_cast<uint64_t>(a.subcall)}, info, entry, otherwise);
+    return entry;
   }
 
   Target condition(const Condition& c, const ArchInfo& info, Target yes, Target no) {
@@ -233,6 +252,7 @@ class Generator {
   const RuleSet& set_;
   BpfBuilder& out_;
   std::vector<Range> ranges_;
+  std::vector<uint32_t> chain_;
 };
 
 bool has(const RuleSet& set, Arch arch) { return std::ranges::find(set.arches, arch) != set.arches.end(); }
