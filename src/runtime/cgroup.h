@@ -73,6 +73,10 @@ class Cgroup {
   // v2 and hybrid: a directory fd for CLONE_INTO_CGROUP, otherwise (v1, nothing to join) an invalid fd. When clone3 fails with EAGAIN
   // (pids.max reached), EBUSY or EOPNOTSUPP, clone without it and join by join_fds(), which the pids limit does not stop.
   virtual Result<UniqueFd> clone_fd(const oci::StringMap& sub = {}) = 0;
+  // Where another process of the container has to go, as a `sub` for the two above: {} for the container's own cgroup. On v2 a container that
+  // manages its cgroup (systemd in it) has enabled controllers for children, after which the kernel lets no process into the
+  // cgroup itself (EBUSY); then it is the cgroup of its init.
+  virtual Result<oci::StringMap> exec_sub_cgroup(int init_pid) = 0;
 
   // update: only fields that are present change.
   virtual Result<> update(const oci::Resources& resources) = 0;

@@ -458,6 +458,24 @@ Result<UniqueFd> FsCgroup::clone_fd(const oci::StringMap& sub) {
   return open_at(AT_FDCWD, sub_path(*v2, sub), O_RDONLY | O_DIRECTORY);
 }
 
+Result<oci::StringMap> FsCgroup::exec_sub_cgroup(int init_pid) {
+  const CgroupDirectory* v2 = v2_directory();
+  if (!v2) return oci::StringMap{};
+  auto enabled = sys::read_cgroup_value(v2->path + "/cgroup.subtree_control");
+  if (!enabled || enabled->empty()) return oci::StringMap{};
+  std::string text = TRY(read_file(roots_.proc + "/" + std::to_string(init_pid) + "/cgroup"));
+  size_t at = text.starts_with("0::") ? 0 : text.find("\n0::");
+  if (at == std::string::npos) return oci::StringMap{};
+  at = text.find('/', at);
+  std::string init = text.substr(at, text.find('\n', at) - at);
+  // The mount point is not known here: the longest tail of the directory that the path of init begins with is the container's cgroup.
+  for (size_t slash = v2->path.find('/'); slash != std::string::npos; slash = v2->path.find('/', slash + 1)) {
+    std::string tail = v2->path.substr(slash);
+    if (init.starts_with(tail + "/")) return oci::StringMap{{"", init.substr(tail.size())}};
+  }
+  return oci::StringMap{};
+}
+
 Result<> FsCgroup::destroy() {
   tasks_.clear();
   Result<> first;

@@ -42,6 +42,7 @@ class FsCgroup final : public Cgroup {
   Result<> create_for_pid(int pid, const oci::Resources& resources) override;
   Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override;
   Result<UniqueFd> clone_fd(const oci::StringMap& sub) override;
+  Result<oci::StringMap> exec_sub_cgroup(int init_pid) override;
   Result<> update(const oci::Resources& resources) override;
   Result<> freeze(bool frozen) override;
   Result<bool> frozen() override;

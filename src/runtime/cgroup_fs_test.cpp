@@ -22,7 +22,7 @@ class FakeTree : public ::testing::Test {
     root_ = ::mkdtemp(name);
     dir("sys");
     dir("proc");
-    roots_ = {root_ + "/sys", root_ + "/proc", root_ + "/systemd"};
+    roots_ = {root_ + "/sys", root_ + "/proc", root_ + "/proc", root_ + "/systemd"};
   }
   ~FakeTree() override {
     (void)!::system(("chmod -R u+rwx " + root_).c_str());
@@ -336,6 +336,20 @@ TEST_F(FakeTree, SubCgroupsOfExec) {
   EXPECT_EQ(target((*fds)[1]), "/sys/cpu,cpuacct/c1/inner/tasks");
   EXPECT_FALSE((*loaded)->join_fds({{"", "absent"}}));
   EXPECT_FALSE((*loaded)->join_fds({{"", "../../../../etc"}})) << "confined to the container's cgroup";
+}
+
+TEST_F(FakeTree, ExecGoesWhereTheKernelLetsIt) {
+  put("sys/a.slice/c1/cgroup.subtree_control", "");
+  put("proc/77/cgroup", "0::/a.slice/c1/init.scope\n");
+  auto loaded = Cgroup::load({.paths = {{"", root_ + "/sys/a.slice/c1"}}}, roots_);
+  ASSERT_TRUE(loaded);
+  EXPECT_TRUE((*loaded)->exec_sub_cgroup(77)->empty()) << "the container's own cgroup, while that is possible";
+  put("sys/a.slice/c1/cgroup.subtree_control", "memory pids\n");
+  auto sub = (*loaded)->exec_sub_cgroup(77);
+  ASSERT_TRUE(sub) << sub.error().text();
+  EXPECT_EQ(*sub, (oci::StringMap{{"", "/init.scope"}}));
+  put("proc/77/cgroup", "0::/elsewhere\n");
+  EXPECT_TRUE((*loaded)->exec_sub_cgroup(77)->empty());
 }
 
 // --- rootless (needs an unprivileged process: a child that gives up root) ---

@@ -116,6 +116,7 @@ class SystemdCgroup final : public Cgroup {
 
   Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override { return TRY(fs())->join_fds(sub, v2); }
   Result<UniqueFd> clone_fd(const oci::StringMap& sub) override { return TRY(fs())->clone_fd(sub); }
+  Result<oci::StringMap> exec_sub_cgroup(int init_pid) override { return TRY(fs())->exec_sub_cgroup(init_pid); }
   Result<> freeze(bool frozen) override { return TRY(fs())->freeze(frozen); }
   Result<bool> frozen() override { return TRY(fs())->frozen(); }
   Result<std::vector<int>> pids() override { return TRY(fs())->pids(); }

@@ -155,7 +155,6 @@ Result<> Execution::compile() {
 LaunchHandlers Execution::handlers() {
   LaunchHandlers h;
   h.warning = context_.warn;
-  h.join_cgroup = [this](int) -> Result<std::vector<UniqueFd>> { return cgroup_->join_fds(options_.sub_cgroup); };
   h.created = [this](int pid) -> Result<> {
     if (process_.oom_score_adj) {
       auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*process_.oom_score_adj));
@@ -193,9 +192,13 @@ Result<Started> Execution::go() {
   args.plan = &plan_;
   LaunchHandlers h = handlers();
   UniqueFd cgroup_fd;
-  if (cgroup_ && host_cgroup_mode() == CgroupMode::kV2) {
-    cgroup_fd = TRY(cgroup_->clone_fd(options_.sub_cgroup));
-    if (cgroup_fd) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
+  if (cgroup_) {
+    // The clone itself joins the v2 tree; a write would make the kernel wait for a grace period.
+    oci::StringMap sub = options_.sub_cgroup;
+    if (sub.empty()) sub = TRY(cgroup_->exec_sub_cgroup(record_.pid));
+    cgroup_fd = TRY(cgroup_->clone_fd(sub));
+    JoinV2 v2 = cgroup_fd ? JoinV2::kLeaveOut : JoinV2::kInclude;
+    h.join_cgroup = [this, sub, v2](int) { return cgroup_->join_fds(sub, v2); };
   }
   args.cgroup_fd = cgroup_fd.get();
   Launched child = TRY(launch(args, h));

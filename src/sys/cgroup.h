@@ -25,6 +25,7 @@ enum class CgroupMode : uint8_t { kV1, kHybrid, kV2, kNone };
 struct CgroupRoots {
   std::string cgroup = "/sys/fs/cgroup";
   std::string proc_self = "/proc/self";
+  std::string proc = "/proc";
   std::string systemd = "/run/systemd/system";  // exists when systemd is the init
 };
 

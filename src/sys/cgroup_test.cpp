@@ -30,7 +30,7 @@ class Tree {
     std::filesystem::create_directories(std::filesystem::path(root_ + "/" + path).parent_path());
     ASSERT_TRUE(write_file(root_ + "/" + path, text, O_CREAT | O_TRUNC));
   }
-  [[nodiscard]] CgroupRoots roots() const { return {root_ + "/sys", root_ + "/proc"}; }
+  [[nodiscard]] CgroupRoots roots() const { return {root_ + "/sys", root_ + "/proc", root_ + "/proc"}; }
   [[nodiscard]] std::string path(const std::string& p) const { return root_ + "/" + p; }
 
  private:
