@@ -71,17 +71,20 @@ class Errors(FaultTest):
         b = self.bundle("true")
         b.config["hooks"] = {"createRuntime": [{"path": "/bin/true"}], "poststop": [{"path": "/bin/true"}]}
         where = b.write()
+        tried = injected = 0
         for calls in CALLS:
             cid = self.cid()
             total = self.count(calls, "run", "--bundle", where, cid)
             for n in self.points(total):
                 with self.subTest("%s %s at %d of %d" % (error, calls, n, total)):
                     cid = self.cid()
-                    self.traced("%s:error=%s:when=%d" % (calls, error, n), "run", "--bundle", where, cid)
+                    tried += 1
+                    injected += self.traced("%s:error=%s:when=%d" % (calls, error, n), "run", "--bundle", where, cid)[1]
                     # A removal that was itself made to fail may be tried again by hand, and then nothing is left.
                     if self._leaks.differences(patience=0.3):
                         self.runtime("delete", "--force", cid, check=False)
                     self.assert_clean("%s:%s:%d" % (calls, error, n))
+        self.assertGreater(injected, tried * 3 // 4, "of %d points" % tried)
 
     @deviates(runc="Go's own threads are hit", crun="leaves cgroups and state behind")
     def test_eio(self):
@@ -99,15 +102,18 @@ class Kills(FaultTest):
         """`run` passes through create, start, wait and delete; the kill hits the runtime or its child, whichever gets there first. (`create`
         would leave strace waiting for the container.)"""
         where = self.bundle("true").write()
+        tried = injected = 0
         for calls in CALLS + ("unlinkat,unlink,rmdir", "poll,ppoll,waitid,wait4"):
             total = self.count(calls, "run", "--bundle", where, self.cid())
             for n in self.points(total):
                 with self.subTest("%s at %d of %d" % (calls, n, total)):
                     cid = self.cid()
-                    self.traced("%s:signal=SIGKILL:when=%d" % (calls, n), "run", "--bundle", where, cid)
+                    tried += 1
+                    injected += self.traced("%s:signal=SIGKILL:when=%d" % (calls, n), "run", "--bundle", where, cid)[1]
                     r = self.runtime("delete", "--force", cid, check=False)
                     self.assertEqual(0, r.rc, str(r))
                     self.assert_clean("a kill at %s:%d" % (calls, n))
+        self.assertGreater(injected, tried * 3 // 4, "of %d points" % tried)
 
     @deviates(runc="not atomic", crun="not atomic")
     def test_delete_killed_anywhere(self):
