@@ -312,6 +312,51 @@ bool JsonReader::read_unsigned(JsonValue value, uint64_t max, uint64_t& out) {
   return true;
 }
 
+bool JsonReader::read_struct(JsonValue value, void* out, const JsonRow* rows, size_t count) {
+  if (!expect(value, JsonValue::Kind::kObject)) return false;
+  uint64_t seen = 0;
+  size_t n = value.size();
+  for (size_t i = 0; i < n; i++) {
+    std::string_view name = value.member_name(i);
+    for (size_t row = 0; row < count; row++) {
+      if (rows[row].name != name) continue;
+      JsonValue member = value.member(i);
+      if (member.kind() == JsonValue::Kind::kNull) break;
+      seen |= uint64_t{1} << row;
+      push(name);
+      if (!rows[row].type->read(*this, member, rows[row].locate(out))) return false;
+      pop();
+      break;
+    }
+  }
+  for (size_t row = 0; row < count; row++) {
+    if (!rows[row].required || (seen >> row & 1)) continue;
+    push(rows[row].name);
+    return error("missing");
+  }
+  return true;
+}
+
+// locate() computes an address only; what is behind it is not changed here.
+static const void* member_of(const void* owner, const JsonRow& row) { return row.locate(const_cast<void*>(owner)); }
+
+void json_write_struct(JsonWriter& w, const void* in, const JsonRow* rows, size_t count) {
+  w.begin_object();
+  for (size_t row = 0; row < count; row++) {
+    const void* member = member_of(in, rows[row]);
+    if (rows[row].emit == JsonEmit::kOmitDefault && rows[row].type->is_default(member)) continue;
+    w.key(rows[row].name);
+    rows[row].type->write(w, member);
+  }
+  w.end_object();
+}
+
+bool json_struct_is_default(const void* in, const JsonRow* rows, size_t count) {
+  for (size_t row = 0; row < count; row++)
+    if (!rows[row].type->is_default(member_of(in, rows[row]))) return false;
+  return true;
+}
+
 // --- JsonWriter ---
 
 void JsonWriter::line_break() {

@@ -117,24 +117,33 @@ class JsonWriter {
 };
 
 // --- tables of members ---
+//
+// One row says where a member is and which type it has; the code is per type, not per row, so that a hundred tables stay small.
 
 class JsonReader;
 
 enum class JsonEmit : uint8_t { kOmitDefault, kAlways };
 
-template <class T>
-struct JsonField {
+// How values of one type are read, written, and recognised as "nothing was said". Pointers are to objects of that type.
+struct JsonType {
+  bool (*read)(JsonReader& reader, JsonValue value, void* out);
+  void (*write)(JsonWriter& writer, const void* in);
+  bool (*is_default)(const void* in);
+};
+
+struct JsonRow {
   std::string_view name;
-  bool (*read)(JsonReader& reader, JsonValue value, T& out);
-  // Writes the value; returns false, having written nothing, when it is absent or the default.
-  bool (*write)(JsonWriter& writer, std::string_view name, const T& in, JsonEmit emit);
+  void* (*locate)(void* owner);  // the member of the struct
+  const JsonType* type;
   JsonEmit emit;
   // Absence is an error. Only for members without a value that could stand for it; the rest is for the owner to judge.
   bool required = false;
 };
+template <class T>
+using JsonField = JsonRow;
 
 template <class T>
-struct JsonFields {};  // specialised by the owner of T
+struct JsonFields {};  // specialised by the owner of T: kTable, an array of JsonField<T>
 
 template <class T>
 concept JsonStruct = requires { JsonFields<T>::kTable; };
@@ -146,78 +155,10 @@ class JsonReader {
 
   bool read(JsonValue value, bool& out);
   bool read(JsonValue value, std::string& out);
-  template <class T>
-    requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-  bool read(JsonValue value, T& out) {
-    if constexpr (std::is_signed_v<T>) {
-      int64_t wide;
-      if (!read_signed(value, std::numeric_limits<T>::min(), std::numeric_limits<T>::max(), wide)) return false;
-      out = static_cast<T>(wide);
-    } else {
-      uint64_t wide;
-      if (!read_unsigned(value, std::numeric_limits<T>::max(), wide)) return false;
-      out = static_cast<T>(wide);
-    }
-    return true;
-  }
-  template <class T>
-  bool read(JsonValue value, std::optional<T>& out) {
-    return read(value, out.emplace());
-  }
-  template <class T>
-  bool read(JsonValue value, std::vector<T>& out) {
-    if (!expect(value, JsonValue::Kind::kArray)) return false;
-    size_t n = value.size();
-    out.reserve(n);
-    for (size_t i = 0; i < n; i++) {
-      push(i);
-      if (!read(value.element(i), out.emplace_back())) return false;
-      pop();
-    }
-    return true;
-  }
-  // An object with arbitrary keys, in the order of the text.
-  template <class T>
-  bool read(JsonValue value, std::vector<std::pair<std::string, T>>& out) {
-    if (!expect(value, JsonValue::Kind::kObject)) return false;
-    size_t n = value.size();
-    out.reserve(n);
-    for (size_t i = 0; i < n; i++) {
-      push(value.member_name(i));
-      auto& entry = out.emplace_back();
-      entry.first = value.member_name(i);
-      if (!read(value.member(i), entry.second)) return false;
-      pop();
-    }
-    return true;
-  }
-  template <JsonStruct T>
-  bool read(JsonValue value, T& out) {
-    if (!expect(value, JsonValue::Kind::kObject)) return false;
-    constexpr auto& table = JsonFields<T>::kTable;
-    static_assert(table.size() <= 64);
-    uint64_t seen = 0;
-    size_t n = value.size();
-    for (size_t i = 0; i < n; i++) {
-      std::string_view name = value.member_name(i);
-      for (size_t f = 0; f < table.size(); f++) {
-        if (table[f].name != name) continue;
-        JsonValue member = value.member(i);
-        if (member.kind() == JsonValue::Kind::kNull) break;
-        seen |= uint64_t{1} << f;
-        push(name);
-        if (!table[f].read(*this, member, out)) return false;
-        pop();
-        break;
-      }
-    }
-    for (size_t f = 0; f < table.size(); f++) {
-      if (!table[f].required || (seen >> f & 1)) continue;
-      push(table[f].name);
-      return error("missing");
-    }
-    return true;
-  }
+  bool read_signed(JsonValue value, int64_t min, int64_t max, int64_t& out);
+  bool read_unsigned(JsonValue value, uint64_t max, uint64_t& out);
+  // An object by its table.
+  bool read_struct(JsonValue value, void* out, const JsonRow* rows, size_t count);
 
   bool expect(JsonValue value, JsonValue::Kind kind);
   // Records "<document>: <path>: <reason>" and returns false.
@@ -233,8 +174,6 @@ class JsonReader {
     std::string_view member;  // data() == nullptr: an element
     size_t index;
   };
-  bool read_signed(JsonValue value, int64_t min, int64_t max, int64_t& out);
-  bool read_unsigned(JsonValue value, uint64_t max, uint64_t& out);
 
   std::string_view name_;
   // The document's depth is bounded, so the path is too.
@@ -243,89 +182,145 @@ class JsonReader {
   std::optional<Error> error_;
 };
 
-// --- writing by table ---
+void json_write_struct(JsonWriter& w, const void* in, const JsonRow* rows, size_t count);
+bool json_struct_is_default(const void* in, const JsonRow* rows, size_t count);
 
-inline void json_write(JsonWriter& w, bool v) { w.boolean(v); }
-inline void json_write(JsonWriter& w, const std::string& v) { w.string(v); }
-template <class T>
-  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-void json_write(JsonWriter& w, T v) {
-  if constexpr (std::is_signed_v<T>) w.number(v);
-  else w.unsigned_number(v);
-}
-template <class T>
-void json_write(JsonWriter& w, const std::optional<T>& v);
-template <class T>
-void json_write(JsonWriter& w, const std::vector<T>& v);
-template <class T>
-void json_write(JsonWriter& w, const std::vector<std::pair<std::string, T>>& v);
-template <JsonStruct T>
-void json_write(JsonWriter& w, const T& v) {
-  w.begin_object();
-  for (const JsonField<T>& field : JsonFields<T>::kTable) field.write(w, field.name, v, field.emit);
-  w.end_object();
-}
-template <class T>
-void json_write(JsonWriter& w, const std::optional<T>& v) {
-  if (v) json_write(w, *v);
-  else w.null();
-}
-template <class T>
-void json_write(JsonWriter& w, const std::vector<T>& v) {
-  w.begin_array();
-  for (const T& item : v) json_write(w, item);
-  w.end_array();
-}
-template <class T>
-void json_write(JsonWriter& w, const std::vector<std::pair<std::string, T>>& v) {
-  w.begin_object();
-  for (const auto& [name, item] : v) {
-    w.key(name);
-    json_write(w, item);
-  }
-  w.end_object();
-}
+// --- the types ---
 
-inline bool json_is_default(bool v) { return !v; }
-inline bool json_is_default(const std::string& v) { return v.empty(); }
 template <class T>
-  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-bool json_is_default(T v) { return v == 0; }
+struct JsonOps;  // read, write, is_default for one type; other headers may specialise it
+
 template <class T>
-bool json_is_default(const std::optional<T>& v) { return !v.has_value(); }
+inline constexpr JsonType kJsonType = {
+    [](JsonReader& r, JsonValue v, void* out) { return JsonOps<T>::read(r, v, *static_cast<T*>(out)); },
+    [](JsonWriter& w, const void* in) { JsonOps<T>::write(w, *static_cast<const T*>(in)); },
+    [](const void* in) { return JsonOps<T>::is_default(*static_cast<const T*>(in)); }};
+
+template <>
+struct JsonOps<bool> {
+  static bool read(JsonReader& r, JsonValue v, bool& out) { return r.read(v, out); }
+  static void write(JsonWriter& w, bool in) { w.boolean(in); }
+  static bool is_default(bool in) { return !in; }
+};
+template <>
+struct JsonOps<std::string> {
+  static bool read(JsonReader& r, JsonValue v, std::string& out) { return r.read(v, out); }
+  static void write(JsonWriter& w, const std::string& in) { w.string(in); }
+  static bool is_default(const std::string& in) { return in.empty(); }
+};
 template <class T>
-bool json_is_default(const std::vector<T>& v) { return v.empty(); }
-// An object is left out when every member would be.
-template <JsonStruct T>
-bool json_is_default(const T& v) {
-  for (const JsonField<T>& field : JsonFields<T>::kTable) {
-    JsonWriter scratch;
-    scratch.begin_object();
-    if (field.write(scratch, field.name, v, JsonEmit::kOmitDefault)) return false;
+  requires(std::is_integral_v<T> && std::is_signed_v<T>)
+struct JsonOps<T> {
+  static bool read(JsonReader& r, JsonValue v, T& out) {
+    int64_t wide;
+    if (!r.read_signed(v, std::numeric_limits<T>::min(), std::numeric_limits<T>::max(), wide)) return false;
+    out = static_cast<T>(wide);
+    return true;
   }
-  return true;
-}
+  static void write(JsonWriter& w, T in) { w.number(in); }
+  static bool is_default(T in) { return in == 0; }
+};
+template <class T>
+  requires(std::is_integral_v<T> && std::is_unsigned_v<T> && !std::is_same_v<T, bool>)
+struct JsonOps<T> {
+  static bool read(JsonReader& r, JsonValue v, T& out) {
+    uint64_t wide;
+    if (!r.read_unsigned(v, std::numeric_limits<T>::max(), wide)) return false;
+    out = static_cast<T>(wide);
+    return true;
+  }
+  static void write(JsonWriter& w, T in) { w.unsigned_number(in); }
+  static bool is_default(T in) { return in == 0; }
+};
+template <JsonStruct T>
+struct JsonOps<T> {
+  static constexpr auto& kRows = JsonFields<T>::kTable;
+  static_assert(kRows.size() <= 64);
+  static bool read(JsonReader& r, JsonValue v, T& out) { return r.read_struct(v, &out, kRows.data(), kRows.size()); }
+  static void write(JsonWriter& w, const T& in) { json_write_struct(w, &in, kRows.data(), kRows.size()); }
+  // An object is left out when every member would be.
+  static bool is_default(const T& in) { return json_struct_is_default(&in, kRows.data(), kRows.size()); }
+};
+template <class T>
+struct JsonOps<std::optional<T>> {
+  static bool read(JsonReader& r, JsonValue v, std::optional<T>& out) { return JsonOps<T>::read(r, v, out.emplace()); }
+  static void write(JsonWriter& w, const std::optional<T>& in) {
+    if (in) JsonOps<T>::write(w, *in);
+    else w.null();
+  }
+  static bool is_default(const std::optional<T>& in) { return !in.has_value(); }
+};
+template <class T>
+struct JsonOps<std::vector<T>> {
+  static bool read(JsonReader& r, JsonValue v, std::vector<T>& out) {
+    if (!r.expect(v, JsonValue::Kind::kArray)) return false;
+    size_t n = v.size();
+    out.reserve(n);
+    for (size_t i = 0; i < n; i++) {
+      r.push(i);
+      if (!JsonOps<T>::read(r, v.element(i), out.emplace_back())) return false;
+      r.pop();
+    }
+    return true;
+  }
+  static void write(JsonWriter& w, const std::vector<T>& in) {
+    w.begin_array();
+    for (const T& item : in) JsonOps<T>::write(w, item);
+    w.end_array();
+  }
+  static bool is_default(const std::vector<T>& in) { return in.empty(); }
+};
+// An object with arbitrary keys, in the order of the text.
+template <class T>
+struct JsonOps<std::vector<std::pair<std::string, T>>> {
+  using Map = std::vector<std::pair<std::string, T>>;
+  static bool read(JsonReader& r, JsonValue v, Map& out) {
+    if (!r.expect(v, JsonValue::Kind::kObject)) return false;
+    size_t n = v.size();
+    out.reserve(n);
+    for (size_t i = 0; i < n; i++) {
+      r.push(v.member_name(i));
+      auto& entry = out.emplace_back();
+      entry.first = v.member_name(i);
+      if (!JsonOps<T>::read(r, v.member(i), entry.second)) return false;
+      r.pop();
+    }
+    return true;
+  }
+  static void write(JsonWriter& w, const Map& in) {
+    w.begin_object();
+    for (const auto& [name, item] : in) {
+      w.key(name);
+      JsonOps<T>::write(w, item);
+    }
+    w.end_object();
+  }
+  static bool is_default(const Map& in) { return in.empty(); }
+};
 
 template <class M>
-struct JsonMemberOf;
+struct JsonMember;
 template <class T, class V>
-struct JsonMemberOf<V T::*> {
+struct JsonMember<V T::*> {
   using Owner = T;
+  using Value = V;
 };
+
+// The address of member `Ptr` of an untyped owner.
+template <auto Ptr>
+void* json_locate(void* owner) {
+  return &(static_cast<typename JsonMember<decltype(Ptr)>::Owner*>(owner)->*Ptr);
+}
 
 // One row of a table: the member `Ptr`, called `name` in the text.
 template <auto Ptr>
-constexpr auto json_field(std::string_view name, JsonEmit emit = JsonEmit::kOmitDefault) {
-  using T = typename JsonMemberOf<decltype(Ptr)>::Owner;
-  return JsonField<T>{
-      name, [](JsonReader& r, JsonValue v, T& out) { return r.read(v, out.*Ptr); },
-      [](JsonWriter& w, std::string_view key, const T& in, JsonEmit how) {
-        if (how == JsonEmit::kOmitDefault && json_is_default(in.*Ptr)) return false;
-        w.key(key);
-        json_write(w, in.*Ptr);
-        return true;
-      },
-      emit};
+constexpr JsonRow json_field(std::string_view name, JsonEmit emit = JsonEmit::kOmitDefault, bool required = false) {
+  return {name, json_locate<Ptr>, &kJsonType<typename JsonMember<decltype(Ptr)>::Value>, emit, required};
+}
+
+template <class T>
+void json_write(JsonWriter& w, const T& value) {
+  JsonOps<T>::write(w, value);
 }
 
 // Text -> T. `name` is what errors call the document.
@@ -334,7 +329,7 @@ Result<T> json_parse(std::string_view text, std::string_view name) {
   JsonDocument document = TRY(JsonDocument::parse(text, name));
   JsonReader reader(name);
   T out{};
-  if (!reader.read(document.root(), out)) return fail(reader.take_error());
+  if (!JsonOps<T>::read(reader, document.root(), out)) return fail(reader.take_error());
   return out;
 }
 

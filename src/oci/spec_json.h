@@ -9,61 +9,54 @@
 
 namespace onggi {
 
+// Namespace types go by their names. There is no type that could stand for a missing one.
+template <>
+struct JsonOps<oci::NamespaceType> {
+  static bool read(JsonReader& r, JsonValue value, oci::NamespaceType& out) {
+    std::string name;
+    if (!r.read(value, name)) return false;
+    auto type = oci::namespace_type(name);
+    if (!type) return r.error("'" + name + "' is no namespace type (pid, network, mount, ipc, uts, user, cgroup, time)");
+    out = *type;
+    return true;
+  }
+  static void write(JsonWriter& w, oci::NamespaceType in) { w.string(oci::to_string(in)); }
+  static bool is_default(oci::NamespaceType) { return false; }
+};
+
 namespace spec_json {
 
-using oci::NamespaceType;
-
 // An object whose keys are one member of each element: {"eth0": {...}} -> [{name: "eth0", ...}].
-template <auto List, auto Key>
-constexpr auto keyed_field(std::string_view name) {
-  using Owner = typename JsonMemberOf<decltype(List)>::Owner;
-  return JsonField<Owner>{name,
-                          [](JsonReader& r, JsonValue value, Owner& out) {
-                            if (!r.expect(value, JsonValue::Kind::kObject)) return false;
-                            for (size_t i = 0; i < value.size(); i++) {
-                              auto& item = (out.*List).emplace_back();
-                              r.push(value.member_name(i));
-                              if (!r.read(value.member(i), item)) return false;
-                              r.pop();
-                              item.*Key = std::string(value.member_name(i));
-                            }
-                            return true;
-                          },
-                          [](JsonWriter& w, std::string_view key, const Owner& in, JsonEmit emit) {
-                            if ((in.*List).empty() && emit == JsonEmit::kOmitDefault) return false;
-                            w.key(key);
-                            w.begin_object();
-                            for (const auto& item : in.*List) {
-                              w.key(item.*Key);
-                              json_write(w, item);
-                            }
-                            w.end_object();
-                            return true;
-                          },
-                          JsonEmit::kOmitDefault};
-}
-
-inline bool read_namespace_type(JsonReader& r, JsonValue value, oci::Namespace& out) {
-  std::string name;
-  if (!r.read(value, name)) return false;
-  auto type = oci::namespace_type(name);
-  if (!type)
-    return r.error("'" + name + "' is no namespace type (pid, network, mount, ipc, uts, user, cgroup, time)");
-  out.type = *type;
-  return true;
-}
-inline bool write_namespace_type(JsonWriter& w, std::string_view key, const oci::Namespace& in, JsonEmit) {
-  w.member(key, oci::to_string(in.type));
-  return true;
-}
+template <class T, auto Key>
+inline constexpr JsonType kKeyed = {
+    [](JsonReader& r, JsonValue value, void* out) {
+      if (!r.expect(value, JsonValue::Kind::kObject)) return false;
+      for (size_t i = 0; i < value.size(); i++) {
+        T& item = static_cast<std::vector<T>*>(out)->emplace_back();
+        r.push(value.member_name(i));
+        if (!JsonOps<T>::read(r, value.member(i), item)) return false;
+        r.pop();
+        item.*Key = std::string(value.member_name(i));
+      }
+      return true;
+    },
+    [](JsonWriter& w, const void* in) {
+      w.begin_object();
+      for (const T& item : *static_cast<const std::vector<T>*>(in)) {
+        w.key(item.*Key);
+        json_write(w, item);
+      }
+      w.end_object();
+    },
+    [](const void* in) { return static_cast<const std::vector<T>*>(in)->empty(); }};
 
 }  // namespace spec_json
 
-#define ONGGI_FIELDS(type, ...)                                                    \
-  template <>                                                                      \
-  struct JsonFields<oci::type> {                                                   \
-    using T = oci::type;                                                           \
-    static constexpr auto kTable = std::to_array<JsonField<oci::type>>({__VA_ARGS__}); \
+#define ONGGI_FIELDS(type, ...)                                  \
+  template <>                                                    \
+  struct JsonFields<oci::type> {                                 \
+    using T = oci::type;                                         \
+    static constexpr auto kTable = std::to_array<JsonRow>({__VA_ARGS__}); \
   }
 #define F(member, name) json_field<&T::member>(name)
 #define REQUIRED(member, name) json_field<&T::member>(name, JsonEmit::kAlways)
@@ -116,15 +109,10 @@ ONGGI_FIELDS(NetworkResources, F(class_id, "classID"), F(priorities, "priorities
 ONGGI_FIELDS(RdmaLimit, F(hca_handles, "hcaHandles"), F(hca_objects, "hcaObjects"));
 ONGGI_FIELDS(Resources, F(devices, "devices"), F(memory, "memory"), F(cpu, "cpu"), F(pids, "pids"),
              F(block_io, "blockIO"), F(hugepage_limits, "hugepageLimits"), F(network, "network"),
-             (spec_json::keyed_field<&T::rdma, &oci::RdmaLimit::device>("rdma")), F(unified, "unified"));
+             {"rdma", json_locate<&T::rdma>, &spec_json::kKeyed<oci::RdmaLimit, &oci::RdmaLimit::device>, JsonEmit::kOmitDefault}, F(unified, "unified"));
 
 // --- linux ---
-template <>
-struct JsonFields<oci::Namespace> {
-  static constexpr auto kTable = std::to_array<JsonField<oci::Namespace>>(
-      {{"type", spec_json::read_namespace_type, spec_json::write_namespace_type, JsonEmit::kAlways, true},
-       json_field<&oci::Namespace::path>("path")});
-};
+ONGGI_FIELDS(Namespace, json_field<&T::type>("type", JsonEmit::kAlways, true), F(path, "path"));
 ONGGI_FIELDS(Device, REQUIRED(path, "path"), REQUIRED(type, "type"), REQUIRED(major, "major"), REQUIRED(minor, "minor"),
              F(file_mode, "fileMode"), F(uid, "uid"), F(gid, "gid"));
 ONGGI_FIELDS(TimeOffset, F(secs, "secs"), F(nanosecs, "nanosecs"));
@@ -144,32 +132,29 @@ ONGGI_FIELDS(MemoryPolicy, REQUIRED(mode, "mode"), REQUIRED(nodes, "nodes"), F(f
 ONGGI_FIELDS(Personality, REQUIRED(domain, "domain"), F(flags, "flags"));
 ONGGI_FIELDS(Linux, F(uid_mappings, "uidMappings"), F(gid_mappings, "gidMappings"), F(sysctl, "sysctl"),
              F(resources, "resources"), F(cgroups_path, "cgroupsPath"), F(namespaces, "namespaces"),
-             F(devices, "devices"), (spec_json::keyed_field<&T::net_devices, &oci::NetDevice::name>("netDevices")),
+             F(devices, "devices"), {"netDevices", json_locate<&T::net_devices>, &spec_json::kKeyed<oci::NetDevice, &oci::NetDevice::name>, JsonEmit::kOmitDefault},
              F(seccomp, "seccomp"), F(rootfs_propagation, "rootfsPropagation"), F(masked_paths, "maskedPaths"),
              F(readonly_paths, "readonlyPaths"), F(mount_label, "mountLabel"), F(intel_rdt, "intelRdt"),
              F(memory_policy, "memoryPolicy"), F(personality, "personality"), F(time_offsets, "timeOffsets"));
-// A Spec without `linux` differs from one with an empty `linux`.
+
 namespace spec_json {
-inline bool read_linux(JsonReader& r, JsonValue value, oci::Spec& out) {
-  out.has_linux = true;
-  return r.read(value, out.linux);
-}
-inline bool write_linux(JsonWriter& w, std::string_view key, const oci::Spec& in, JsonEmit) {
-  if (!in.has_linux) return false;
-  w.key(key);
-  json_write(w, in.linux);
-  return true;
-}
+
+// A Spec without `linux` differs from one with an empty `linux`, so this row is about the whole Spec.
+inline constexpr JsonType kLinux = {
+    [](JsonReader& r, JsonValue value, void* out) {
+      auto* spec = static_cast<oci::Spec*>(out);
+      spec->has_linux = true;
+      return JsonOps<oci::Linux>::read(r, value, spec->linux);
+    },
+    [](JsonWriter& w, const void* in) { json_write(w, static_cast<const oci::Spec*>(in)->linux); },
+    [](const void* in) { return !static_cast<const oci::Spec*>(in)->has_linux; }};
+inline void* whole(void* owner) { return owner; }
+
 }  // namespace spec_json
 
-template <>
-struct JsonFields<oci::Spec> {
-  using T = oci::Spec;
-  static constexpr auto kTable = std::to_array<JsonField<oci::Spec>>(
-      {REQUIRED(oci_version, "ociVersion"), F(process, "process"), F(root, "root"), F(hostname, "hostname"),
-       F(domainname, "domainname"), F(mounts, "mounts"), F(hooks, "hooks"), F(annotations, "annotations"),
-       {"linux", spec_json::read_linux, spec_json::write_linux, JsonEmit::kOmitDefault}});
-};
+ONGGI_FIELDS(Spec, REQUIRED(oci_version, "ociVersion"), F(process, "process"), F(root, "root"), F(hostname, "hostname"),
+             F(domainname, "domainname"), F(mounts, "mounts"), F(hooks, "hooks"), F(annotations, "annotations"),
+             {"linux", spec_json::whole, &spec_json::kLinux, JsonEmit::kOmitDefault});
 
 #undef REQUIRED
 #undef F
