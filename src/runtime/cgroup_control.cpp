@@ -49,13 +49,13 @@ Result<std::vector<int>> FsCgroup::pids() {
 // Frozen processes neither fork away from the list nor die while it is read. SIGKILL reaches a process frozen by v1 only when it is
 // thawed, so a paused container is thawed after it; for other signals the pause is kept.
 Result<> FsCgroup::signal_all(int signal) {
-  const CgroupDirectory* v2 = v2_directory();
-  if (signal == SIGKILL && v2) {
-    auto killed = write_file(v2->path + "/cgroup.kill", "1");  // since 5.14
-    if (killed || killed.error().os_errno() == ENODEV) {
-      if (pure_v2()) return {};
-    }
+  if (signal == SIGKILL && pure_v2()) {
+    auto killed = write_file(dirs_[0].path + "/cgroup.kill", "1");  // since 5.14
+    if (killed || killed.error().os_errno() == ENODEV) return {};
   }
+  // The usual case at the end of a container: nobody is left, and freezing would be work for nothing.
+  auto anybody = pids();
+  if (anybody && anybody->empty()) return {};
   bool was_frozen = frozen().value_or(false);
   bool froze = !was_frozen && freeze(true).has_value();
   Result<> outcome;

@@ -84,6 +84,7 @@ class Execution {
   Result<> compile();
   Result<> open_sockets();
   LaunchHandlers handlers();
+  Result<Launched> launch_in_cgroup(LaunchArgs& args);
 
   const RuntimeContext& context_;
   const ExecOptions& options_;
@@ -180,6 +181,24 @@ LaunchHandlers Execution::handlers() {
   return h;
 }
 
+// The clone itself joins the v2 tree; a write would make the kernel wait for a grace period.
+Result<Launched> Execution::launch_in_cgroup(LaunchArgs& args) {
+  LaunchHandlers h = handlers();
+  if (!cgroup_) return launch(args, h);
+  for (int attempt = 0;; attempt++) {
+    oci::StringMap sub = options_.sub_cgroup;
+    if (sub.empty()) sub = TRY(cgroup_->exec_sub_cgroup(record_.pid));
+    UniqueFd cgroup_fd = TRY(cgroup_->clone_fd(sub));
+    JoinV2 v2 = cgroup_fd ? JoinV2::kLeaveOut : JoinV2::kInclude;
+    h.join_cgroup = [this, sub, v2](int) { return cgroup_->join_fds(sub, v2); };
+    args.cgroup_fd = cgroup_fd.get();
+    auto launched = launch(args, h);
+    args.cgroup_fd = -1;
+    // The container may have enabled controllers for its children a moment ago, which closes its own cgroup.
+    if (launched || launched.error().os_errno() != EBUSY || attempt == 2) return launched;
+  }
+}
+
 Result<Started> Execution::go() {
   for (int fd = 3; fd < 3 + options_.preserve_fds; fd++)
     if (::fcntl(fd, F_GETFD) < 0)
@@ -190,18 +209,7 @@ Result<Started> Execution::go() {
   TRY_VOID(compile());
   LaunchArgs args;
   args.plan = &plan_;
-  LaunchHandlers h = handlers();
-  UniqueFd cgroup_fd;
-  if (cgroup_) {
-    // The clone itself joins the v2 tree; a write would make the kernel wait for a grace period.
-    oci::StringMap sub = options_.sub_cgroup;
-    if (sub.empty()) sub = TRY(cgroup_->exec_sub_cgroup(record_.pid));
-    cgroup_fd = TRY(cgroup_->clone_fd(sub));
-    JoinV2 v2 = cgroup_fd ? JoinV2::kLeaveOut : JoinV2::kInclude;
-    h.join_cgroup = [this, sub, v2](int) { return cgroup_->join_fds(sub, v2); };
-  }
-  args.cgroup_fd = cgroup_fd.get();
-  Launched child = TRY(launch(args, h));
+  Launched child = TRY(launch_in_cgroup(args));
   if (pidfd_socket_) TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
   Started started;
   started.pid = child.pid;

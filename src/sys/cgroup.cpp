@@ -213,6 +213,9 @@ Result<bool> make_cgroup(const std::string& path) {
 }
 
 Result<std::vector<std::string>> sub_cgroups(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) < 0) return fail(Error::os("list cgroup", path));
+  if (st.st_nlink == 2) return std::vector<std::string>{};  // a link for each directory below: there is none
   DIR* dir = ::opendir(path.c_str());
   if (!dir) return fail(Error::os("list cgroup", path));
   ScopeExit done([dir] { ::closedir(dir); });
@@ -253,7 +256,7 @@ Result<> remove_cgroup(const std::string& path, int wait_ms) {
 
 Result<std::vector<int>> cgroup_pids(const std::string& path, bool recursive) {
   std::vector<int> pids;
-  auto text = read_file(path + "/cgroup.procs");
+  auto text = read_cgroup_file(path + "/cgroup.procs");
   // A threaded cgroup of v2 refuses cgroup.procs; its threads belong to processes of the domain above it.
   if (!text && text.error().os_errno() == EOPNOTSUPP) text = read_file(path + "/cgroup.threads");
   if (!text) {
