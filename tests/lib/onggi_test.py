@@ -133,6 +133,8 @@ FACILITIES = {
     "swap_accounting": lambda: _swap_accounting(),
     "newuidmap": lambda: shutil.which("newuidmap") is not None,
     "podman": lambda: shutil.which("podman") is not None,
+    "ctr": lambda: shutil.which("ctr") is not None and shutil.which("containerd") is not None,
+    "dockerd": lambda: shutil.which("dockerd") is not None,
 }
 
 
