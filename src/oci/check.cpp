@@ -67,13 +67,14 @@ void warn_unknown_capabilities(const Capabilities& caps, const CheckContext& con
       if (!capability_number(name)) unknown.insert(name);
   for (const std::string& name : unknown)
     context.warn("process.capabilities: " + quoted(name) + " is no capability of this runtime, ignored");
-  // capabilities(7): an ambient capability must be permitted and inheritable.
+  // capabilities(7): an ambient capability must be permitted and inheritable. The usual default configuration lists ambient
+  // capabilities that are not inheritable; only what is not even permitted is worth a word.
   auto lists = [](const std::vector<std::string>& set, const std::string& name) {
     return std::find(set.begin(), set.end(), name) != set.end();
   };
   for (const std::string& name : caps.ambient)
-    if (!unknown.count(name) && (!lists(caps.permitted, name) || !lists(caps.inheritable, name)))
-      context.warn("process.capabilities.ambient: " + quoted(name) + " is not both permitted and inheritable, ignored");
+    if (!unknown.count(name) && !lists(caps.permitted, name))
+      context.warn("process.capabilities.ambient: " + quoted(name) + " is not permitted, ignored");
 }
 
 Result<> check_rlimits(const std::vector<Rlimit>& limits) {

@@ -56,7 +56,9 @@ Result<int> run_run(const Invocation& i) {
   if (detach) return 0;
   flush_warnings();
   int code = TRY(foreground.wait(std::move(started)));
+  if (i.context.phase) i.context.phase("process");
   if (!keep) TRY_VOID(runtime::delete_container(i.context, o.id, true));
+  if (i.context.phase) i.context.phase("delete");
   return code;
 }
 

@@ -1,6 +1,7 @@
 // Global options, dispatch, and the one place where errors become words and exit codes.
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -78,6 +79,23 @@ void flush_warnings() {
 
 namespace {
 
+int64_t monotonic_us() {
+  timespec ts;
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  return ts.tv_sec * 1000000LL + ts.tv_nsec / 1000;
+}
+
+int64_t phase_start = monotonic_us();
+
+// --debug: how long each phase of a start took, in microseconds.
+void log_phase(const char* name) {
+  int64_t now = monotonic_us();
+  std::string text = std::string(name) + ": " + std::to_string(now - phase_start) + " us";
+  phase_start = now;
+  if (log.file) log.write("debug", text);
+  else (void)write_all(STDERR_FILENO, "onggi-runtime: debug: " + text + "\n", "standard error");
+}
+
 std::string default_root() {
   if (::geteuid() == 0 && !sys::in_user_namespace()) return "/run/onggi-runtime";
   if (const char* dir = ::getenv("XDG_RUNTIME_DIR"); dir && dir[0] == '/') return std::string(dir) + "/onggi-runtime";
@@ -147,6 +165,7 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
   i.context.rootless = TRY(is_rootless(global));
   i.context.warn = warn;
   i.debug = TRY(global.flag("debug"));
+  if (i.debug) i.context.phase = log_phase;
   return command.run(i);
 }
 

@@ -22,6 +22,8 @@ struct RuntimeContext {
   bool systemd_cgroup = false;
   bool rootless = false;
   void (*warn)(const std::string& text) = nullptr;  // goes to the log; may be null
+  // Called as each phase of a start ends ("config", "cgroup", "mounts", ...); may be null. The callee takes the time.
+  void (*phase)(const char* name) = nullptr;
 };
 
 struct CreateOptions {

@@ -293,6 +293,7 @@ Result<> Creation::record_created(int pid) {
 
 LaunchHandlers Creation::handlers() {
   LaunchHandlers h;
+  h.phase = context_.phase;
   h.warning = context_.warn;
   h.after_spawn = [this]() -> Result<> {
     if (cgroup_->needs_pid()) return {};
@@ -353,13 +354,19 @@ Result<> Creation::check_preserved_fds() const {
 }
 
 Result<Started> Creation::go() {
+  auto phase = [this](const char* name) {
+    if (context_.phase) context_.phase(name);
+  };
   TRY_VOID(check_preserved_fds());
   TRY_VOID(read_bundle());
+  phase("config");
   TRY_VOID(check_terminal());
   TRY_VOID(open_state());
   TRY_VOID(plan_cgroup());
   TRY_VOID(dir_.save(record_));
+  phase("state");
   TRY_VOID(open_inputs());
+  phase("seccomp and inputs");
   UniqueFd cgroup_fd;
   // v2 takes part in the clone itself; joining it later makes the kernel wait for a grace period.
   bool into = !cgroup_->needs_pid() && host_cgroup_mode() == CgroupMode::kV2;
@@ -371,6 +378,7 @@ Result<Started> Creation::go() {
     born_in_v2_ = static_cast<bool>(cgroup_fd);
   }
   TRY_VOID(compile());
+  phase("plan");
   LaunchArgs args;
   args.plan = &plan_;
   args.cgroup_fd = cgroup_fd.get();

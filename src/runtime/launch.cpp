@@ -128,6 +128,18 @@ Error step_error(const CompiledPlan& plan, const ChildMessage& m) {
   return {m.error == EPERM || m.error == EACCES ? ErrorKind::kPermission : ErrorKind::kOs, text, m.error};
 }
 
+// What the child has reached when it asks.
+const char* sync_name(SyncPoint point) {
+  switch (point) {
+    case SyncPoint::kMapped: return "child: user namespace";
+    case SyncPoint::kCgroup: return "child: namespaces and mounts";
+    case SyncPoint::kNetDevices: return "child: network namespace";
+    case SyncPoint::kHooks: return "child: ready for hooks";
+    case SyncPoint::kCreated: return "child: identity and program";
+  }
+  return "child";
+}
+
 class Session {
  public:
   Session(const LaunchArgs& args, const LaunchHandlers& handlers) : args_(args), handlers_(handlers), created_(args.bare) {}
@@ -140,6 +152,9 @@ class Session {
   Result<> handle_sync(SyncPoint point);
   Result<> handle_pid(int pid);
   Error ended_early();
+  void phase(const char* name) const {
+    if (handlers_.phase) handlers_.phase(name);
+  }
   Error abort(Error error);
 
   const LaunchArgs& args_;
@@ -215,6 +230,7 @@ Result<bool> Session::handle(Received& r) {
     case ChildMessageKind::kFailed:
       return fail(step_error(*args_.plan, m));
     case ChildMessageKind::kSync:
+      phase(sync_name(static_cast<SyncPoint>(m.value)));
       TRY_VOID(handle_sync(static_cast<SyncPoint>(m.value)));
       return created_ && args_.waits_for_start;
     case ChildMessageKind::kPid:
@@ -262,8 +278,10 @@ Error Session::abort(Error error) {
 
 Result<Launched> Session::run() {
   TRY_VOID(start());
+  phase("spawn");
   if (handlers_.after_spawn)
     if (auto r = handlers_.after_spawn(); !r) return fail(abort(std::move(r).error()));
+  phase("cgroup made");
   for (;;) {
     auto received = receive(socket_.get());
     if (!received) return fail(abort(std::move(received).error()));
@@ -276,6 +294,7 @@ Result<Launched> Session::run() {
     if (!done) return fail(abort(std::move(done).error()));
     if (*done) break;
   }
+  phase("exec");
   return std::move(child_);
 }
 

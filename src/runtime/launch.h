@@ -20,6 +20,7 @@ struct LaunchHandlers {
   std::function<Result<>(int pid, int pidfd)> hooks;                 // SyncPoint::kHooks
   std::function<Result<>(int pid)> created;                          // SyncPoint::kCreated
   std::function<void(const std::string&)> warning;
+  void (*phase)(const char* name) = nullptr;
   std::function<Result<>(UniqueFd master)> console;
   std::function<Result<>(UniqueFd listener, int pid)> seccomp_listener;
 };
