@@ -52,3 +52,11 @@ counted() {
   fi
   end_ok "$line"
 }
+
+# Goes on below a root that is a mount point, if this is a plain chroot (see scripts/real-root; needs python3).
+on_a_mounted_root() {
+  [ "$(id -u)" = 0 ] && [ -z "${ONGGI_REROOTED:-}" ] || return 0
+  ! awk '$5 == "/" {found = 1} END {exit !found}' /proc/self/mountinfo || return 0
+  export ONGGI_REROOTED=1
+  exec "$TREE/scripts/real-root" "$TREE/$(basename "$0")" "$@"
+}
