@@ -1,5 +1,6 @@
-// The only file that knows RapidJSON. Its parser recurses by nesting, so BoundedHandler stops it at kJsonMaxDepth; it
-// never throws, and its assertions are unreachable because every accessor is called after a check of kind().
+// The only file that knows RapidJSON. Its parser recurses by nesting, so BoundedHandler stops it at
+// kJsonMaxDepth; it never throws, and its assertions are unreachable because every accessor is called after a
+// check of kind().
 #include "base/json.h"
 
 #include <algorithm>
@@ -69,19 +70,34 @@ class BoundedHandler {
   bool Int64(int64_t i) { return count() && tree_.Int64(i); }
   bool Uint64(uint64_t i) { return count() && tree_.Uint64(i); }
   bool Double(double d) { return count() && tree_.Double(d); }
-  bool RawNumber(const char* s, rapidjson::SizeType n, bool copy) { return count() && tree_.RawNumber(s, n, copy); }
+  bool RawNumber(const char* s, rapidjson::SizeType n, bool copy) {
+    return count() && tree_.RawNumber(s, n, copy);
+  }
   bool String(const char* s, rapidjson::SizeType n, bool copy) {
     return count() && clean(s, n) && tree_.String(s, n, copy);
   }
-  bool Key(const char* s, rapidjson::SizeType n, bool copy) { return count() && clean(s, n) && tree_.Key(s, n, copy); }
+  bool Key(const char* s, rapidjson::SizeType n, bool copy) {
+    return count() && clean(s, n) && tree_.Key(s, n, copy);
+  }
   bool StartObject() { return count() && deeper() && tree_.StartObject(); }
   bool StartArray() { return count() && deeper() && tree_.StartArray(); }
-  bool EndObject(rapidjson::SizeType n) { depth_--; return tree_.EndObject(n); }
-  bool EndArray(rapidjson::SizeType n) { depth_--; return tree_.EndArray(n); }
+  bool EndObject(rapidjson::SizeType n) {
+    depth_--;
+    return tree_.EndObject(n);
+  }
+  bool EndArray(rapidjson::SizeType n) {
+    depth_--;
+    return tree_.EndArray(n);
+  }
 
  private:
-  bool stop(const char* why) { reason = why; return false; }
-  bool count() { return ++values_ <= kJsonMaxValues || stop("more than 262144 values; a configuration has some thousand"); }
+  bool stop(const char* why) {
+    reason = why;
+    return false;
+  }
+  bool count() {
+    return ++values_ <= kJsonMaxValues || stop("more than 262144 values; a configuration has some thousand");
+  }
   bool deeper() { return ++depth_ <= kJsonMaxDepth || stop("nested deeper than 64 levels"); }
   // Looked at after escapes are resolved, which can make a NUL and half of a surrogate pair.
   bool clean(const char* s, size_t n) {
@@ -124,7 +140,8 @@ std::optional<std::string> find_duplicate(const Value& value) {
     names.reserve(n);
     for (auto m = value.MemberBegin(); m != value.MemberEnd(); ++m) names.push_back(text_of(m->name));
     std::ranges::sort(names);
-    if (auto twice = std::ranges::adjacent_find(names); twice != names.end()) return "." + std::string(*twice);
+    if (auto twice = std::ranges::adjacent_find(names); twice != names.end())
+      return "." + std::string(*twice);
   }
   for (auto m = value.MemberBegin(); m != value.MemberEnd(); ++m) {
     if (!m->value.IsObject() && !m->value.IsArray()) continue;
@@ -138,8 +155,10 @@ std::optional<std::string> find_duplicate(const Value& value) {
 // --- JsonDocument ---
 
 struct JsonDocument::Tree {
-  // Strings of the tree point into `text` (parsed in place), small values into `buffer`: one allocation for most documents.
-  explicit Tree(std::string_view source) : text(source), allocator(buffer, sizeof buffer), document(&allocator, 8192) {}
+  // Strings of the tree point into `text` (parsed in place), small values into `buffer`: one allocation for
+  // most documents.
+  explicit Tree(std::string_view source)
+      : text(source), allocator(buffer, sizeof buffer), document(&allocator, 8192) {}
   std::string text;
   alignas(16) char buffer[48 * 1024];
   Allocator allocator;
@@ -187,13 +206,19 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text, std::string_view
 
 JsonValue::Kind JsonValue::kind() const {
   switch (tree_value(value_).GetType()) {
-    case rapidjson::kNullType: return Kind::kNull;
+    case rapidjson::kNullType:
+      return Kind::kNull;
     case rapidjson::kFalseType:
-    case rapidjson::kTrueType: return Kind::kBool;
-    case rapidjson::kNumberType: return Kind::kNumber;
-    case rapidjson::kStringType: return Kind::kString;
-    case rapidjson::kArrayType: return Kind::kArray;
-    default: return Kind::kObject;
+    case rapidjson::kTrueType:
+      return Kind::kBool;
+    case rapidjson::kNumberType:
+      return Kind::kNumber;
+    case rapidjson::kStringType:
+      return Kind::kString;
+    case rapidjson::kArrayType:
+      return Kind::kArray;
+    default:
+      return Kind::kObject;
   }
 }
 size_t JsonValue::size() const {
@@ -217,7 +242,8 @@ std::optional<uint64_t> JsonValue::as_uint64() const {
   const Value& v = tree_value(value_);
   return v.IsUint64() ? std::optional(v.GetUint64()) : std::nullopt;
 }
-// "the number 1.5". By hand: std::to_chars for floating point would bring 100 kB of tables into a static program for this line.
+// "the number 1.5". By hand: std::to_chars for floating point would bring 100 kB of tables into a static
+// program for this line.
 static std::string describe_fraction(double d) {
   constexpr double kExact = 1e15;
   if (!(d > -kExact && d < kExact)) return "a number beyond 64 bits";
@@ -233,12 +259,18 @@ static std::string describe_fraction(double d) {
 std::string JsonValue::describe() const {
   const Value& v = tree_value(value_);
   switch (kind()) {
-    case Kind::kNull: return "null";
-    case Kind::kBool: return v.GetBool() ? "true" : "false";
-    case Kind::kString: return "a string";
-    case Kind::kArray: return "an array";
-    case Kind::kObject: return "an object";
-    case Kind::kNumber: break;
+    case Kind::kNull:
+      return "null";
+    case Kind::kBool:
+      return v.GetBool() ? "true" : "false";
+    case Kind::kString:
+      return "a string";
+    case Kind::kArray:
+      return "an array";
+    case Kind::kObject:
+      return "an object";
+    case Kind::kNumber:
+      break;
   }
   if (v.IsInt64()) return "the number " + std::to_string(v.GetInt64());
   if (v.IsUint64()) return "the number " + std::to_string(v.GetUint64());
@@ -265,12 +297,18 @@ bool JsonReader::error(std::string reason) {
 
 static const char* kind_name(JsonValue::Kind kind) {
   switch (kind) {
-    case JsonValue::Kind::kNull: return "null";
-    case JsonValue::Kind::kBool: return "true or false";
-    case JsonValue::Kind::kNumber: return "a number";
-    case JsonValue::Kind::kString: return "a string";
-    case JsonValue::Kind::kArray: return "an array";
-    case JsonValue::Kind::kObject: return "an object";
+    case JsonValue::Kind::kNull:
+      return "null";
+    case JsonValue::Kind::kBool:
+      return "true or false";
+    case JsonValue::Kind::kNumber:
+      return "a number";
+    case JsonValue::Kind::kString:
+      return "a string";
+    case JsonValue::Kind::kArray:
+      return "an array";
+    case JsonValue::Kind::kObject:
+      return "an object";
   }
   return "";
 }
@@ -297,8 +335,8 @@ bool JsonReader::read_signed(JsonValue value, int64_t min, int64_t max, int64_t&
   auto number = value.kind() == JsonValue::Kind::kNumber ? value.as_int64() : std::nullopt;
   if (!number && !value.as_uint64()) return error("expected an integer, found " + value.describe());
   if (!number || *number < min || *number > max)
-    return error("expected an integer from " + std::to_string(min) + " to " + std::to_string(max) + ", found " +
-                 value.describe());
+    return error("expected an integer from " + std::to_string(min) + " to " + std::to_string(max) +
+                 ", found " + value.describe());
   out = *number;
   return true;
 }
@@ -338,7 +376,9 @@ bool JsonReader::read_struct(JsonValue value, void* out, const JsonRow* rows, si
 }
 
 // locate() computes an address only; what is behind it is not changed here.
-static const void* member_of(const void* owner, const JsonRow& row) { return row.locate(const_cast<void*>(owner)); }
+static const void* member_of(const void* owner, const JsonRow& row) {
+  return row.locate(const_cast<void*>(owner));
+}
 
 void json_write_struct(JsonWriter& w, const void* in, const JsonRow* rows, size_t count) {
   w.begin_object();

@@ -1,18 +1,19 @@
 // JSON: a strict, bounded reader that names the path of whatever is wrong, and a writer.
 //
-// Reading has two parts. JsonDocument turns text into a tree; it refuses what later code should not have to think about:
-// more than kJsonMaxBytes of text, nesting over kJsonMaxDepth, more than kJsonMaxValues values, duplicate keys anywhere,
-// NUL or bytes that are not UTF-8 inside strings, anything after the value. JsonReader then fills plain structs from that tree. A struct is described
-// once, by a table of its members (JsonFields<T>), and both directions use that table, so that reading and writing
-// cannot drift apart:
+// Reading has two parts. JsonDocument turns text into a tree; it refuses what later code should not have to
+// think about: more than kJsonMaxBytes of text, nesting over kJsonMaxDepth, more than kJsonMaxValues values,
+// duplicate keys anywhere, NUL or bytes that are not UTF-8 inside strings, anything after the value.
+// JsonReader then fills plain structs from that tree. A struct is described once, by a table of its members
+// (JsonFields<T>), and both directions use that table, so that reading and writing cannot drift apart:
 //
 //   template <> struct JsonFields<Root> {
 //     static constexpr auto kTable = std::to_array<JsonField<Root>>({
 //         json_field<&Root::path>("path"), json_field<&Root::readonly>("readonly")});
 //   };
 //
-// The path is a stack of names kept while reading and rendered only when an error is made. `null` means absent, as in the
-// peers. Unknown members are ignored. Integers are exact: 1.0, 1e3 and values out of the type's range are errors.
+// The path is a stack of names kept while reading and rendered only when an error is made. `null` means
+// absent, as in the peers. Unknown members are ignored. Integers are exact: 1.0, 1e3 and values out of the
+// type's range are errors.
 #pragma once
 
 #include <array>
@@ -33,8 +34,8 @@ namespace onggi {
 
 inline constexpr size_t kJsonMaxBytes = 16u << 20;
 inline constexpr size_t kJsonMaxDepth = 64;
-// Bounds memory: every value of the tree costs its reader at most a few hundred bytes. Real configurations have some
-// thousand values.
+// Bounds memory: every value of the tree costs its reader at most a few hundred bytes. Real configurations
+// have some thousand values.
 inline constexpr size_t kJsonMaxValues = 1u << 18;
 
 // A borrowed view of one value; valid while its JsonDocument lives. Accessors require the fitting kind.
@@ -75,8 +76,8 @@ class JsonDocument {
   std::unique_ptr<Tree> tree_;
 };
 
-// Writes text piece by piece. `indent` is put once per level after a line break; empty: everything on one line.
-// Bytes that are not UTF-8 become U+FFFD, so that the output is always valid JSON.
+// Writes text piece by piece. `indent` is put once per level after a line break; empty: everything on one
+// line. Bytes that are not UTF-8 become U+FFFD, so that the output is always valid JSON.
 class JsonWriter {
  public:
   explicit JsonWriter(std::string_view indent = {}) : indent_(indent) {}
@@ -94,10 +95,22 @@ class JsonWriter {
   void raw(std::string_view json);
 
   // Shorthands for members.
-  void member(std::string_view name, std::string_view value) { key(name); string(value); }
-  void member(std::string_view name, const char* value) { key(name); string(value); }
-  void member_bool(std::string_view name, bool value) { key(name); boolean(value); }
-  void member_number(std::string_view name, int64_t value) { key(name); number(value); }
+  void member(std::string_view name, std::string_view value) {
+    key(name);
+    string(value);
+  }
+  void member(std::string_view name, const char* value) {
+    key(name);
+    string(value);
+  }
+  void member_bool(std::string_view name, bool value) {
+    key(name);
+    boolean(value);
+  }
+  void member_number(std::string_view name, int64_t value) {
+    key(name);
+    number(value);
+  }
   void member_strings(std::string_view name, const std::vector<std::string>& values);
 
   [[nodiscard]] const std::string& text() const { return out_; }
@@ -112,19 +125,21 @@ class JsonWriter {
   std::string out_;
   std::string indent_;
   size_t depth_ = 0;
-  bool first_ = true;        // nothing written on this level yet
+  bool first_ = true;  // nothing written on this level yet
   bool after_key_ = false;
 };
 
 // --- tables of members ---
 //
-// One row says where a member is and which type it has; the code is per type, not per row, so that a hundred tables stay small.
+// One row says where a member is and which type it has; the code is per type, not per row, so that a hundred
+// tables stay small.
 
 class JsonReader;
 
 enum class JsonEmit : uint8_t { kOmitDefault, kAlways };
 
-// How values of one type are read, written, and recognised as "nothing was said". Pointers are to objects of that type.
+// How values of one type are read, written, and recognised as "nothing was said". Pointers are to objects of
+// that type.
 struct JsonType {
   bool (*read)(JsonReader& reader, JsonValue value, void* out);
   void (*write)(JsonWriter& writer, const void* in);
@@ -136,7 +151,8 @@ struct JsonRow {
   void* (*locate)(void* owner);  // the member of the struct
   const JsonType* type;
   JsonEmit emit;
-  // Absence is an error. Only for members without a value that could stand for it; the rest is for the owner to judge.
+  // Absence is an error. Only for members without a value that could stand for it; the rest is for the owner
+  // to judge.
   bool required = false;
 };
 template <class T>
@@ -146,7 +162,9 @@ template <class T>
 struct JsonFields {};  // specialised by the owner of T: kTable, an array of JsonField<T>
 
 template <class T>
-concept JsonStruct = requires { JsonFields<T>::kTable; };
+concept JsonStruct = requires {
+  JsonFields<T>::kTable;
+};
 
 // Fills values; the first error stops it. Functions return false after an error was recorded.
 class JsonReader {
@@ -188,6 +206,11 @@ bool json_struct_is_default(const void* in, const JsonRow* rows, size_t count);
 // --- the types ---
 
 template <class T>
+concept JsonSigned = std::is_integral_v<T> && std::is_signed_v<T>;
+template <class T>
+concept JsonUnsigned = std::is_integral_v<T> && std::is_unsigned_v<T> && !std::is_same_v<T, bool>;
+
+template <class T>
 struct JsonOps;  // read, write, is_default for one type; other headers may specialise it
 
 template <class T>
@@ -208,8 +231,7 @@ struct JsonOps<std::string> {
   static void write(JsonWriter& w, const std::string& in) { w.string(in); }
   static bool is_default(const std::string& in) { return in.empty(); }
 };
-template <class T>
-  requires(std::is_integral_v<T> && std::is_signed_v<T>)
+template <JsonSigned T>
 struct JsonOps<T> {
   static bool read(JsonReader& r, JsonValue v, T& out) {
     int64_t wide;
@@ -220,8 +242,7 @@ struct JsonOps<T> {
   static void write(JsonWriter& w, T in) { w.number(in); }
   static bool is_default(T in) { return in == 0; }
 };
-template <class T>
-  requires(std::is_integral_v<T> && std::is_unsigned_v<T> && !std::is_same_v<T, bool>)
+template <JsonUnsigned T>
 struct JsonOps<T> {
   static bool read(JsonReader& r, JsonValue v, T& out) {
     uint64_t wide;
@@ -236,17 +257,23 @@ template <JsonStruct T>
 struct JsonOps<T> {
   static constexpr auto& kRows = JsonFields<T>::kTable;
   static_assert(kRows.size() <= 64);
-  static bool read(JsonReader& r, JsonValue v, T& out) { return r.read_struct(v, &out, kRows.data(), kRows.size()); }
+  static bool read(JsonReader& r, JsonValue v, T& out) {
+    return r.read_struct(v, &out, kRows.data(), kRows.size());
+  }
   static void write(JsonWriter& w, const T& in) { json_write_struct(w, &in, kRows.data(), kRows.size()); }
   // An object is left out when every member would be.
   static bool is_default(const T& in) { return json_struct_is_default(&in, kRows.data(), kRows.size()); }
 };
 template <class T>
 struct JsonOps<std::optional<T>> {
-  static bool read(JsonReader& r, JsonValue v, std::optional<T>& out) { return JsonOps<T>::read(r, v, out.emplace()); }
+  static bool read(JsonReader& r, JsonValue v, std::optional<T>& out) {
+    return JsonOps<T>::read(r, v, out.emplace());
+  }
   static void write(JsonWriter& w, const std::optional<T>& in) {
-    if (in) JsonOps<T>::write(w, *in);
-    else w.null();
+    if (in)
+      JsonOps<T>::write(w, *in);
+    else
+      w.null();
   }
   static bool is_default(const std::optional<T>& in) { return !in.has_value(); }
 };
@@ -314,7 +341,8 @@ void* json_locate(void* owner) {
 
 // One row of a table: the member `Ptr`, called `name` in the text.
 template <auto Ptr>
-constexpr JsonRow json_field(std::string_view name, JsonEmit emit = JsonEmit::kOmitDefault, bool required = false) {
+constexpr JsonRow json_field(std::string_view name, JsonEmit emit = JsonEmit::kOmitDefault,
+                             bool required = false) {
   return {name, json_locate<Ptr>, &kJsonType<typename JsonMember<decltype(Ptr)>::Value>, emit, required};
 }
 

@@ -26,16 +26,16 @@ struct Outer {
 
 template <>
 struct JsonFields<Inner> {
-  static constexpr auto kTable =
-      std::to_array<JsonField<Inner>>({json_field<&Inner::text>("text"), json_field<&Inner::numbers>("numbers")});
+  static constexpr auto kTable = std::to_array<JsonField<Inner>>(
+      {json_field<&Inner::text>("text"), json_field<&Inner::numbers>("numbers")});
 };
 template <>
 struct JsonFields<Outer> {
   static constexpr auto kTable = std::to_array<JsonField<Outer>>(
       {json_field<&Outer::flag>("flag"), json_field<&Outer::u32>("u32"), json_field<&Outer::i32>("i32"),
        json_field<&Outer::u64>("u64"), json_field<&Outer::i64>("i64"), json_field<&Outer::u16>("u16"),
-       json_field<&Outer::maybe>("maybe"), json_field<&Outer::inner>("inner"), json_field<&Outer::list>("list"),
-       json_field<&Outer::map>("map", JsonEmit::kAlways)});
+       json_field<&Outer::maybe>("maybe"), json_field<&Outer::inner>("inner"),
+       json_field<&Outer::list>("list"), json_field<&Outer::map>("map", JsonEmit::kAlways)});
 };
 
 namespace {
@@ -48,7 +48,8 @@ std::string error_of(std::string_view text) {
 TEST(JsonRead, FillsEveryKindOfMember) {
   auto r = json_parse<Outer>(R"({"flag":true,"u32":4294967295,"i32":-2147483648,"u64":18446744073709551615,
       "i64":-9223372036854775808,"u16":65535,"maybe":"","inner":{"text":"a\n\u00e9","numbers":[1,-2]},
-      "list":[{},{"text":"x"}],"map":{"z":"1","a":"2"},"unknown":{"deep":[1,2,{}]}})", "doc");
+      "list":[{},{"text":"x"}],"map":{"z":"1","a":"2"},"unknown":{"deep":[1,2,{}]}})",
+                             "doc");
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_TRUE(r->flag);
   EXPECT_EQ(r->u32, UINT32_MAX);
@@ -66,29 +67,36 @@ TEST(JsonRead, FillsEveryKindOfMember) {
 }
 
 TEST(JsonRead, NullIsAbsent) {
-  auto r = json_parse<Outer>(R"({"flag":null,"u32":null,"maybe":null,"inner":null,"list":null,"map":null})", "doc");
+  auto r = json_parse<Outer>(R"({"flag":null,"u32":null,"maybe":null,"inner":null,"list":null,"map":null})",
+                             "doc");
   ASSERT_TRUE(r) << r.error().text();
   EXPECT_FALSE(r->maybe.has_value());
 }
 
 TEST(JsonRead, ErrorsNameTheMember) {
   EXPECT_EQ(error_of(R"({"u32":"1"})"), "doc: u32: expected an integer, found a string");
-  EXPECT_EQ(error_of(R"({"u32":4294967296})"), "doc: u32: expected an integer from 0 to 4294967295, found the number 4294967296");
-  EXPECT_EQ(error_of(R"({"u32":-1})"), "doc: u32: expected an integer from 0 to 4294967295, found the number -1");
+  EXPECT_EQ(error_of(R"({"u32":4294967296})"),
+            "doc: u32: expected an integer from 0 to 4294967295, found the number 4294967296");
+  EXPECT_EQ(error_of(R"({"u32":-1})"),
+            "doc: u32: expected an integer from 0 to 4294967295, found the number -1");
   EXPECT_EQ(error_of(R"({"u32":1.5})"), "doc: u32: expected an integer, found the number 1.5");
   EXPECT_EQ(error_of(R"({"u32":1.0})"), "doc: u32: expected an integer, found the number 1.0");
   EXPECT_EQ(error_of(R"({"u32":1e2})"), "doc: u32: expected an integer, found the number 100.0");
   EXPECT_EQ(error_of(R"({"u32":-0.25})"), "doc: u32: expected an integer, found the number -0.25");
   EXPECT_EQ(error_of(R"({"i32":2147483648})"),
             "doc: i32: expected an integer from -2147483648 to 2147483647, found the number 2147483648");
-  EXPECT_EQ(error_of(R"({"i64":9223372036854775808})"),
-            "doc: i64: expected an integer from -9223372036854775808 to 9223372036854775807, found the number "
-            "9223372036854775808");
-  EXPECT_EQ(error_of(R"({"u64":18446744073709551616})"), "doc: u64: expected an integer, found a number beyond 64 bits");
-  EXPECT_EQ(error_of(R"({"u16":65536})"), "doc: u16: expected an integer from 0 to 65535, found the number 65536");
+  EXPECT_EQ(
+      error_of(R"({"i64":9223372036854775808})"),
+      "doc: i64: expected an integer from -9223372036854775808 to 9223372036854775807, found the number "
+      "9223372036854775808");
+  EXPECT_EQ(error_of(R"({"u64":18446744073709551616})"),
+            "doc: u64: expected an integer, found a number beyond 64 bits");
+  EXPECT_EQ(error_of(R"({"u16":65536})"),
+            "doc: u16: expected an integer from 0 to 65535, found the number 65536");
   EXPECT_EQ(error_of(R"({"flag":0})"), "doc: flag: expected true or false, found the number 0");
   EXPECT_EQ(error_of(R"({"inner":[]})"), "doc: inner: expected an object, found an array");
-  EXPECT_EQ(error_of(R"({"inner":{"numbers":[1,2,"x"]}})"), "doc: inner.numbers[2]: expected an integer, found a string");
+  EXPECT_EQ(error_of(R"({"inner":{"numbers":[1,2,"x"]}})"),
+            "doc: inner.numbers[2]: expected an integer, found a string");
   EXPECT_EQ(error_of(R"({"list":[{},{"text":[]}]})"), "doc: list[1].text: expected a string, found an array");
   EXPECT_EQ(error_of(R"({"list":[null]})"), "doc: list[0]: expected an object, found null");
   EXPECT_EQ(error_of(R"({"map":{"k":1}})"), "doc: map.k: expected a string, found the number 1");
@@ -97,10 +105,13 @@ TEST(JsonRead, ErrorsNameTheMember) {
 
 TEST(JsonRead, RefusesBrokenText) {
   EXPECT_EQ(error_of(""), "doc: line 1, column 1: The document is empty.");
-  EXPECT_EQ(error_of("{}x"), "doc: line 1, column 3: The document root must not be followed by other values.");
-  EXPECT_EQ(error_of("{\n \"a\" 1}"), "doc: line 2, column 6: Missing a colon after a name of object member.");
-  for (const char* bad : {"{", "}", "{\"a\":}", "{\"a\":1,}", "{'a':1}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":NaN}", "nul",
-                          "{\"a\":\"\x01\"}", "{\"a\":\"\\ud800\"}", "// x\n{}", "{\"a\":\"\\x\"}", "\xef\xbb"})
+  EXPECT_EQ(error_of("{}x"),
+            "doc: line 1, column 3: The document root must not be followed by other values.");
+  EXPECT_EQ(error_of("{\n \"a\" 1}"),
+            "doc: line 2, column 6: Missing a colon after a name of object member.");
+  for (const char* bad :
+       {"{", "}", "{\"a\":}", "{\"a\":1,}", "{'a':1}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":NaN}", "nul",
+        "{\"a\":\"\x01\"}", "{\"a\":\"\\ud800\"}", "// x\n{}", "{\"a\":\"\\x\"}", "\xef\xbb"})
     EXPECT_NE(error_of(bad), "") << bad;
 }
 
@@ -113,14 +124,17 @@ TEST(JsonRead, RefusesNul) {
 // Found by fuzzing: two keys that differ only in bytes that are not UTF-8 would become one when printed.
 TEST(JsonRead, RefusesWhatIsNotUtf8) {
   EXPECT_EQ(error_of("{\"maybe\":\"a\xff\"}"), "doc: line 1, column 14: a string is not UTF-8");
-  for (const char* bad : {"{\"\x80\":1}", R"({"a":"\udc00"})", R"({"a":"\ud800\u0041"})", "{\"a\":\"twelve bytes\xe2\x82\"}"})
+  for (const char* bad :
+       {"{\"\x80\":1}", R"({"a":"\udc00"})", R"({"a":"\ud800\u0041"})", "{\"a\":\"twelve bytes\xe2\x82\"}"})
     EXPECT_NE(error_of(bad), "") << bad;
   EXPECT_EQ(error_of(R"({"a":"\ud83d\ude00"})"), "");
 }
 
-// Found by fuzzing: numbers whose digits are all zero made the precise parser of the library count the zeros of zero.
+// Found by fuzzing: numbers whose digits are all zero made the precise parser of the library count the zeros
+// of zero.
 TEST(JsonRead, OddNumbers) {
-  for (const char* number : {"0.0", "-0", "0e0", "0.000000000000000000000000000000000000001", "-0.0e-1", "1e308"})
+  for (const char* number :
+       {"0.0", "-0", "0e0", "0.000000000000000000000000000000000000001", "-0.0e-1", "1e308"})
     EXPECT_EQ(error_of(std::string("{\"a\":") + number + "}"), "") << number;
   EXPECT_NE(error_of("{\"a\":1e309}"), "");
   EXPECT_NE(error_of("{\"u32\":-0.0}"), "");

@@ -32,8 +32,10 @@ bool is_semver(std::string_view version) {
     rest.remove_prefix(1);
     size_t length = 0, in_identifier = 0;
     for (; length < rest.size() && (is_identifier_char(rest[length]) || rest[length] == '.'); length++) {
-      if (rest[length] != '.') in_identifier++;
-      else if (std::exchange(in_identifier, 0) == 0) return false;
+      if (rest[length] != '.')
+        in_identifier++;
+      else if (std::exchange(in_identifier, 0) == 0)
+        return false;
     }
     if (in_identifier == 0) return false;
     rest.remove_prefix(length);
@@ -42,8 +44,10 @@ bool is_semver(std::string_view version) {
 }
 
 Result<> check_version(const std::string& version) {
-  if (version.empty()) return broken("ociVersion", "missing, write the version of the specification, e.g. \"1.3.0\"");
-  if (!is_semver(version)) return broken("ociVersion", quoted(version) + " is not a semantic version (MAJOR.MINOR.PATCH)");
+  if (version.empty())
+    return broken("ociVersion", "missing, write the version of the specification, e.g. \"1.3.0\"");
+  if (!is_semver(version))
+    return broken("ociVersion", quoted(version) + " is not a semantic version (MAJOR.MINOR.PATCH)");
   if (!version.starts_with("1."))
     return broken("ociVersion", quoted(version) + " is not supported, this runtime knows 1.x");
   return {};
@@ -67,8 +71,8 @@ void warn_unknown_capabilities(const Capabilities& caps, const CheckContext& con
       if (!capability_number(name)) unknown.insert(name);
   for (const std::string& name : unknown)
     context.warn("process.capabilities: " + quoted(name) + " is no capability of this runtime, ignored");
-  // capabilities(7): an ambient capability must be permitted and inheritable. The usual default configuration lists ambient
-  // capabilities that are not inheritable; only what is not even permitted is worth a word.
+  // capabilities(7): an ambient capability must be permitted and inheritable. The usual default configuration
+  // lists ambient capabilities that are not inheritable; only what is not even permitted is worth a word.
   auto lists = [](const std::vector<std::string>& set, const std::string& name) {
     return std::find(set.begin(), set.end(), name) != set.end();
   };
@@ -85,7 +89,8 @@ Result<> check_rlimits(const std::vector<Rlimit>& limits) {
     if (limit.type.empty()) return broken(member + ".type", "missing");
     if (!seen.insert(limit.type).second) return broken(member, quoted(limit.type) + " is listed twice");
     if (limit.soft > limit.hard)
-      return broken(member, limit.type + ": soft " + std::to_string(limit.soft) + " is over hard " + std::to_string(limit.hard));
+      return broken(member, limit.type + ": soft " + std::to_string(limit.soft) + " is over hard " +
+                                std::to_string(limit.hard));
   }
   return {};
 }
@@ -121,9 +126,11 @@ Result<> check_cpu_list(const std::string& list, const std::string& member) {
     if (part.empty()) continue;
     uint64_t bounds[2] = {0, 0};
     size_t dash = part.find('-');
-    std::string_view ends[2] = {part.substr(0, dash), dash == std::string_view::npos ? part : part.substr(dash + 1)};
+    std::string_view ends[2] = {part.substr(0, dash),
+                                dash == std::string_view::npos ? part : part.substr(dash + 1)};
     for (int i = 0; i < 2; i++) {
-      bool digits = !ends[i].empty() && ends[i].size() < 8 && ends[i].find_first_not_of("0123456789") == std::string_view::npos;
+      bool digits = !ends[i].empty() && ends[i].size() < 8 &&
+                    ends[i].find_first_not_of("0123456789") == std::string_view::npos;
       if (!digits) return broken(member, quoted(part) + " is neither a CPU nor a range of CPUs");
       for (char c : ends[i]) bounds[i] = bounds[i] * 10 + static_cast<uint64_t>(c - '0');
     }
@@ -135,7 +142,8 @@ Result<> check_cpu_list(const std::string& list, const std::string& member) {
 Result<> check_hooks(const std::vector<Hook>& hooks, const char* kind) {
   for (size_t i = 0; i < hooks.size(); i++) {
     std::string member = at(std::string("hooks.") + kind, i);
-    if (!is_absolute(hooks[i].path)) return broken(member + ".path", quoted(hooks[i].path) + " is not an absolute path");
+    if (!is_absolute(hooks[i].path))
+      return broken(member + ".path", quoted(hooks[i].path) + " is not an absolute path");
     if (hooks[i].timeout && *hooks[i].timeout <= 0)
       return broken(member + ".timeout", std::to_string(*hooks[i].timeout) + " is not greater than zero");
   }
@@ -157,7 +165,8 @@ Result<> check_process(const Process& process, std::vector<std::string>* warning
   CheckContext context{warnings};
   if (process.args.empty()) return broken("process.args", "empty, name the program to start");
   if (process.cwd.empty()) return broken("process.cwd", "missing");
-  if (!is_absolute(process.cwd)) return broken("process.cwd", quoted(process.cwd) + " is not an absolute path");
+  if (!is_absolute(process.cwd))
+    return broken("process.cwd", quoted(process.cwd) + " is not an absolute path");
   TRY_VOID(check_user(process.user));
   for (const std::string& variable : process.env)
     if (variable.find('=') == std::string::npos || variable.starts_with('='))
@@ -165,7 +174,8 @@ Result<> check_process(const Process& process, std::vector<std::string>* warning
   if (process.capabilities) warn_unknown_capabilities(*process.capabilities, context);
   TRY_VOID(check_rlimits(process.rlimits));
   if (process.oom_score_adj && (*process.oom_score_adj < -1000 || *process.oom_score_adj > 1000))
-    return broken("process.oomScoreAdj", std::to_string(*process.oom_score_adj) + " is not from -1000 to 1000");
+    return broken("process.oomScoreAdj",
+                  std::to_string(*process.oom_score_adj) + " is not from -1000 to 1000");
   if (process.scheduler) TRY_VOID(check_scheduler(*process.scheduler));
   if (process.io_priority) TRY_VOID(check_io_priority(*process.io_priority));
   if (process.exec_cpu_affinity) {
@@ -178,7 +188,8 @@ Result<> check_process(const Process& process, std::vector<std::string>* warning
 Result<> check_spec(const Spec& spec, std::vector<std::string>* warnings) {
   CheckContext context{warnings};
   TRY_VOID(check_version(spec.oci_version));
-  if (spec.root.path.empty()) return broken("root.path", "missing, name the directory of the root file system");
+  if (spec.root.path.empty())
+    return broken("root.path", "missing, name the directory of the root file system");
   if (!spec.process) return broken("process", "missing, say what to start");
   TRY_VOID(check_process(*spec.process, warnings));
   for (const auto& [key, value] : spec.annotations)

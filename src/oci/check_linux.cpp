@@ -9,8 +9,8 @@
 namespace onggi::oci {
 namespace {
 
-constexpr size_t kMaxMappings = 340;           // user_namespaces(7), since Linux 4.15
-constexpr size_t kMaxInterfaceName = 15;       // IFNAMSIZ with its NUL
+constexpr size_t kMaxMappings = 340;      // user_namespaces(7), since Linux 4.15
+constexpr size_t kMaxInterfaceName = 15;  // IFNAMSIZ with its NUL
 constexpr uint32_t kNanosecondsPerSecond = 1000000000;
 
 Result<> check_namespaces(const Spec& spec) {
@@ -20,7 +20,8 @@ Result<> check_namespaces(const Spec& spec) {
     if (seen & bit) return broken("linux.namespaces", quoted(to_string(ns.type)) + " is listed twice");
     seen |= bit;
     if (!ns.path.empty() && !is_absolute(ns.path))
-      return broken("linux.namespaces", quoted(to_string(ns.type)) + ": path " + quoted(ns.path) + " is not absolute");
+      return broken("linux.namespaces",
+                    quoted(to_string(ns.type)) + ": path " + quoted(ns.path) + " is not absolute");
   }
   return {};
 }
@@ -34,8 +35,10 @@ Result<> check_user_namespace(const Spec& spec) {
     return {};
   }
   // A joined namespace has its mappings already; engines repeat them, which is harmless.
-  if (user->path.empty() && !uids) return broken("linux.uidMappings", "missing, a new user namespace needs them");
-  if (user->path.empty() && !gids) return broken("linux.gidMappings", "missing, a new user namespace needs them");
+  if (user->path.empty() && !uids)
+    return broken("linux.uidMappings", "missing, a new user namespace needs them");
+  if (user->path.empty() && !gids)
+    return broken("linux.gidMappings", "missing, a new user namespace needs them");
   TRY_VOID(check_mappings(spec.linux.uid_mappings, "linux.uidMappings"));
   return check_mappings(spec.linux.gid_mappings, "linux.gidMappings");
 }
@@ -50,7 +53,8 @@ Result<> check_time_offsets(const Spec& spec) {
     if (clock != "monotonic" && clock != "boottime")
       return broken("linux.timeOffsets", quoted(clock) + " is neither monotonic nor boottime");
     if (offset.nanosecs >= kNanosecondsPerSecond)
-      return broken("linux.timeOffsets." + clock + ".nanosecs", std::to_string(offset.nanosecs) + " is not below a second");
+      return broken("linux.timeOffsets." + clock + ".nanosecs",
+                    std::to_string(offset.nanosecs) + " is not below a second");
   }
   return {};
 }
@@ -58,20 +62,25 @@ Result<> check_time_offsets(const Spec& spec) {
 Result<> check_uts(const Spec& spec) {
   if (find_namespace(spec, NamespaceType::kUts)) return {};
   if (!spec.hostname.empty()) return broken("hostname", "given, but linux.namespaces has no uts namespace");
-  if (!spec.domainname.empty()) return broken("domainname", "given, but linux.namespaces has no uts namespace");
+  if (!spec.domainname.empty())
+    return broken("domainname", "given, but linux.namespaces has no uts namespace");
   return {};
 }
 
-// Which namespace keeps a sysctl away from the host. Everything else in /proc/sys belongs to the whole machine.
+// Which namespace keeps a sysctl away from the host. Everything else in /proc/sys belongs to the whole
+// machine.
 Result<> check_sysctl(const Spec& spec, const std::string& key) {
-  constexpr std::string_view kIpc[] = {"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
-                                       "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"};
+  constexpr std::string_view kIpc[] = {"kernel/msgmax", "kernel/msgmnb",         "kernel/msgmni",
+                                       "kernel/sem",    "kernel/shmall",         "kernel/shmmax",
+                                       "kernel/shmmni", "kernel/shm_rmid_forced"};
   std::string path = TRY(sysctl_path(key));
   auto need = [&](NamespaceType type) -> Result<> {
     if (find_namespace(spec, type)) return {};
-    return broken("linux.sysctl", quoted(key) + " needs a " + to_string(type) + " namespace of the container's own");
+    return broken("linux.sysctl",
+                  quoted(key) + " needs a " + to_string(type) + " namespace of the container's own");
   };
-  if (std::ranges::find(kIpc, path) != std::end(kIpc) || path.starts_with("fs/mqueue/")) return need(NamespaceType::kIpc);
+  if (std::ranges::find(kIpc, path) != std::end(kIpc) || path.starts_with("fs/mqueue/"))
+    return need(NamespaceType::kIpc);
   if (path.starts_with("net/")) return need(NamespaceType::kNetwork);
   if (path == "kernel/domainname") return need(NamespaceType::kUts);
   if (path == "kernel/hostname")
@@ -82,7 +91,8 @@ Result<> check_sysctl(const Spec& spec, const std::string& key) {
 Result<> check_device(const Device& device, const std::string& member) {
   if (device.type != "c" && device.type != "b" && device.type != "u" && device.type != "p")
     return broken(member + ".type", quoted(device.type) + " is none of c, b, u, p");
-  if (!is_absolute(device.path)) return broken(member + ".path", quoted(device.path) + " is not an absolute path");
+  if (!is_absolute(device.path))
+    return broken(member + ".path", quoted(device.path) + " is not an absolute path");
   // dev_t of the kernel: 12 bits of major, 20 bits of minor.
   if (device.type != "p" && (device.major < 0 || device.major >= 1 << 12))
     return broken(member + ".major", std::to_string(device.major) + " is not from 0 to 4095");
@@ -94,7 +104,8 @@ Result<> check_device(const Device& device, const std::string& member) {
 
 Result<> check_paths(const Spec& spec) {
   const Linux& linux = spec.linux;
-  if ((!linux.masked_paths.empty() || !linux.readonly_paths.empty()) && !find_namespace(spec, NamespaceType::kMount))
+  if ((!linux.masked_paths.empty() || !linux.readonly_paths.empty()) &&
+      !find_namespace(spec, NamespaceType::kMount))
     return broken(linux.masked_paths.empty() ? "linux.readonlyPaths" : "linux.maskedPaths",
                   "given, but linux.namespaces has no mount namespace");
   for (size_t i = 0; i < linux.masked_paths.size(); i++)
@@ -102,7 +113,8 @@ Result<> check_paths(const Spec& spec) {
       return broken(at("linux.maskedPaths", i), quoted(linux.masked_paths[i]) + " is not an absolute path");
   for (size_t i = 0; i < linux.readonly_paths.size(); i++)
     if (!is_absolute(linux.readonly_paths[i]))
-      return broken(at("linux.readonlyPaths", i), quoted(linux.readonly_paths[i]) + " is not an absolute path");
+      return broken(at("linux.readonlyPaths", i),
+                    quoted(linux.readonly_paths[i]) + " is not an absolute path");
   return {};
 }
 
@@ -118,7 +130,8 @@ Result<> check_net_devices(const Spec& spec) {
     return broken("linux.netDevices", "given, but linux.namespaces has no network namespace");
   std::set<std::string_view> inside;
   for (const NetDevice& device : spec.linux.net_devices) {
-    if (!is_interface_name(device.name)) return broken("linux.netDevices", quoted(device.name) + " is no interface name");
+    if (!is_interface_name(device.name))
+      return broken("linux.netDevices", quoted(device.name) + " is no interface name");
     std::string_view name = device.new_name.empty() ? device.name : device.new_name;
     if (!is_interface_name(name))
       return broken("linux.netDevices." + device.name + ".name", quoted(name) + " is no interface name");
@@ -131,12 +144,16 @@ Result<> check_net_devices(const Spec& spec) {
 Result<> check_memory_policy(const MemoryPolicy& policy) {
   if (policy.mode.empty()) return broken("linux.memoryPolicy.mode", "missing");
   bool no_nodes = policy.mode == "MPOL_DEFAULT" || policy.mode == "MPOL_LOCAL";
-  if (no_nodes && !policy.nodes.empty()) return broken("linux.memoryPolicy.nodes", policy.mode + " takes no nodes");
+  if (no_nodes && !policy.nodes.empty())
+    return broken("linux.memoryPolicy.nodes", policy.mode + " takes no nodes");
   if (!no_nodes && policy.mode != "MPOL_PREFERRED" && policy.nodes.empty())
     return broken("linux.memoryPolicy.nodes", "missing, " + policy.mode + " needs at least one node");
-  auto has = [&](std::string_view flag) { return std::ranges::find(policy.flags, flag) != policy.flags.end(); };
+  auto has = [&](std::string_view flag) {
+    return std::ranges::find(policy.flags, flag) != policy.flags.end();
+  };
   if (has("MPOL_F_STATIC_NODES") && has("MPOL_F_RELATIVE_NODES"))
-    return broken("linux.memoryPolicy.flags", "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
+    return broken("linux.memoryPolicy.flags",
+                  "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
   return {};
 }
 
@@ -205,12 +222,14 @@ Result<> check_linux(const Spec& spec, const CheckContext& context) {
   TRY_VOID(check_time_offsets(spec));
   TRY_VOID(check_uts(spec));
   for (const auto& [key, value] : linux.sysctl) TRY_VOID(check_sysctl(spec, key));
-  for (size_t i = 0; i < linux.devices.size(); i++) TRY_VOID(check_device(linux.devices[i], at("linux.devices", i)));
+  for (size_t i = 0; i < linux.devices.size(); i++)
+    TRY_VOID(check_device(linux.devices[i], at("linux.devices", i)));
   TRY_VOID(check_net_devices(spec));
   TRY_VOID(check_paths(spec));
   if (!linux.rootfs_propagation.empty() && propagation_flag(linux.rootfs_propagation) == 0)
-    return broken("linux.rootfsPropagation", quoted(linux.rootfs_propagation) +
-                                                 " is none of shared, slave, private, unbindable, or these with r in front");
+    return broken("linux.rootfsPropagation",
+                  quoted(linux.rootfs_propagation) +
+                      " is none of shared, slave, private, unbindable, or these with r in front");
   if (linux.seccomp) TRY_VOID(check_seccomp(*linux.seccomp));
   if (linux.intel_rdt) TRY_VOID(check_intel_rdt(*linux.intel_rdt));
   if (linux.memory_policy) TRY_VOID(check_memory_policy(*linux.memory_policy));

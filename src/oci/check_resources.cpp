@@ -1,4 +1,5 @@
-// The rules of `linux.resources` that hold on every host; what a controller can do is the cgroup code's business.
+// The rules of `linux.resources` that hold on every host; what a controller can do is the cgroup code's
+// business.
 #include "oci/check_internal.h"
 
 namespace onggi::oci {
@@ -10,8 +11,10 @@ Result<> check_device_rule(const DeviceRule& rule, const std::string& member) {
   if (rule.access.find_first_not_of("rwm") != std::string::npos)
     return broken(member + ".access", quoted(rule.access) + " has letters other than r, w, m");
   // -1 is how some engines write "any".
-  if (rule.major.value_or(0) < -1) return broken(member + ".major", std::to_string(*rule.major) + " is negative");
-  if (rule.minor.value_or(0) < -1) return broken(member + ".minor", std::to_string(*rule.minor) + " is negative");
+  if (rule.major.value_or(0) < -1)
+    return broken(member + ".major", std::to_string(*rule.major) + " is negative");
+  if (rule.minor.value_or(0) < -1)
+    return broken(member + ".minor", std::to_string(*rule.minor) + " is negative");
   return {};
 }
 

@@ -46,7 +46,8 @@ void expect_rows(const std::vector<Row>& rows) {
       EXPECT_TRUE(r) << r.error().text();
     } else {
       ASSERT_FALSE(r) << "accepted, expected: " << row.expected;
-      EXPECT_EQ(r.error().text().find(row.expected), 0u) << r.error().text() << "\n expected: " << row.expected;
+      EXPECT_EQ(r.error().text().find(row.expected), 0u)
+          << r.error().text() << "\n expected: " << row.expected;
       EXPECT_EQ(r.error().kind(), ErrorKind::kInvalid);
     }
   }
@@ -62,7 +63,8 @@ TEST(CheckSpec, AcceptsAGoodOne) {
 TEST(CheckSpec, Version) {
   for (const char* v : {"1.0.0", "1.3.0", "1.0.2-dev", "1.1.0+dev", "1.2.0-rc.1+x.y", "1.99.0", "1.0.0-0"})
     expect_rows({{"", [v](Spec& s) { s.oci_version = v; }}});
-  for (const char* v : {"1", "1.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0+", "1.0.0-a..b", "v1.0.0", "1.0.x", "1.0.0 ", "one"})
+  for (const char* v : {"1", "1.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0+", "1.0.0-a..b", "v1.0.0", "1.0.x",
+                        "1.0.0 ", "one"})
     expect_rows({{"ociVersion: \"", [v](Spec& s) { s.oci_version = v; }}});
   expect_rows({{"ociVersion: missing", [](Spec& s) { s.oci_version = ""; }},
                {"ociVersion: \"2.0.0\" is not supported", [](Spec& s) { s.oci_version = "2.0.0"; }},
@@ -73,10 +75,24 @@ TEST(CheckSpec, Version) {
 TEST(CheckSpec, TopLevel) {
   expect_rows({{"root.path: missing", [](Spec& s) { s.root.path = ""; }},
                {"process: missing", [](Spec& s) { s.process.reset(); }},
-               {"annotations: a key is empty", [](Spec& s) { s.annotations = {{"", "x"}}; }},
-               {"hostname: given", [](Spec& s) { s.domainname = ""; drop(s, NamespaceType::kUts); }},
-               {"domainname: given", [](Spec& s) { s.hostname = ""; drop(s, NamespaceType::kUts); }},
-               {"", [](Spec& s) { s.hostname = s.domainname = ""; drop(s, NamespaceType::kUts); }}});
+               {"annotations: a key is empty",
+                [](Spec& s) {
+                  s.annotations = {{"", "x"}};
+                }},
+               {"hostname: given",
+                [](Spec& s) {
+                  s.domainname = "";
+                  drop(s, NamespaceType::kUts);
+                }},
+               {"domainname: given",
+                [](Spec& s) {
+                  s.hostname = "";
+                  drop(s, NamespaceType::kUts);
+                }},
+               {"", [](Spec& s) {
+                  s.hostname = s.domainname = "";
+                  drop(s, NamespaceType::kUts);
+                }}});
 }
 
 TEST(CheckSpec, Process) {
@@ -86,15 +102,21 @@ TEST(CheckSpec, Process) {
       {"process.cwd: \"tmp\" is not an absolute", [](Spec& s) { s.process->cwd = "tmp"; }},
       {"process.user.uid: 4294967295", [](Spec& s) { s.process->user.uid = UINT32_MAX; }},
       {"process.user.gid: 4294967295", [](Spec& s) { s.process->user.gid = UINT32_MAX; }},
-      {"process.user.additionalGids[1]: 4294967295", [](Spec& s) { s.process->user.additional_gids = {1, UINT32_MAX}; }},
+      {"process.user.additionalGids[1]: 4294967295",
+       [](Spec& s) {
+         s.process->user.additional_gids = {1, UINT32_MAX};
+       }},
       {"process.user.umask: 512", [](Spec& s) { s.process->user.umask = 01000; }},
       {"", [](Spec& s) { s.process->user.umask = 0777; }},
       {"process.oomScoreAdj: 1001", [](Spec& s) { s.process->oom_score_adj = 1001; }},
       {"process.oomScoreAdj: -1001", [](Spec& s) { s.process->oom_score_adj = -1001; }},
       {"", [](Spec& s) { s.process->oom_score_adj = -1000; }},
       {"process.rlimits[1]: \"RLIMIT_NOFILE\" is listed twice",
-       [](Spec& s) { s.process->rlimits.push_back({"RLIMIT_NOFILE", 1, 1}); }},
-      {"process.rlimits[0]: RLIMIT_NOFILE: soft 3 is over hard 2", [](Spec& s) { s.process->rlimits[0].soft = 3; }},
+       [](Spec& s) {
+         s.process->rlimits.push_back({"RLIMIT_NOFILE", 1, 1});
+       }},
+      {"process.rlimits[0]: RLIMIT_NOFILE: soft 3 is over hard 2",
+       [](Spec& s) { s.process->rlimits[0].soft = 3; }},
       {"process.rlimits[0].type: missing", [](Spec& s) { s.process->rlimits[0].type = ""; }},
   });
 }
@@ -131,26 +153,46 @@ TEST(CheckSpec, SchedulingOfTheProcess) {
 }
 
 TEST(CheckSpec, Hooks) {
-  std::vector<Hook> Hooks::*kinds[] = {&Hooks::prestart, &Hooks::create_runtime, &Hooks::create_container,
-                                       &Hooks::start_container, &Hooks::poststart, &Hooks::poststop};
-  const char* names[] = {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"};
+  std::vector<Hook> Hooks::*kinds[] = {&Hooks::prestart,         &Hooks::create_runtime,
+                                       &Hooks::create_container, &Hooks::start_container,
+                                       &Hooks::poststart,        &Hooks::poststop};
+  const char* names[] = {"prestart",       "createRuntime", "createContainer",
+                         "startContainer", "poststart",     "poststop"};
   for (int i = 0; i < 6; i++) {
     auto kind = kinds[i];
     std::string prefix = std::string("hooks.") + names[i] + "[0]";
     expect_rows({{(prefix + ".path: \"bin/x\" is not an absolute").c_str(),
-                  [kind](Spec& s) { s.hooks.*kind = {{"bin/x", {}, {}, {}}}; }},
-                 {(prefix + ".timeout: 0 is not greater").c_str(), [kind](Spec& s) { s.hooks.*kind = {{"/x", {}, {}, 0}}; }},
-                 {(prefix + ".timeout: -5 is not greater").c_str(), [kind](Spec& s) { s.hooks.*kind = {{"/x", {}, {}, -5}}; }},
-                 {"", [kind](Spec& s) { s.hooks.*kind = {{"/x", {}, {}, 1}}; }}});
+                  [kind](Spec& s) {
+                    s.hooks.*kind = {{"bin/x", {}, {}, {}}};
+                  }},
+                 {(prefix + ".timeout: 0 is not greater").c_str(),
+                  [kind](Spec& s) {
+                    s.hooks.*kind = {{"/x", {}, {}, 0}};
+                  }},
+                 {(prefix + ".timeout: -5 is not greater").c_str(),
+                  [kind](Spec& s) {
+                    s.hooks.*kind = {{"/x", {}, {}, -5}};
+                  }},
+                 {"", [kind](Spec& s) {
+                    s.hooks.*kind = {{"/x", {}, {}, 1}};
+                  }}});
   }
 }
 
 TEST(CheckSpec, Namespaces) {
   expect_rows({
-      {"linux.namespaces: \"pid\" is listed twice", [](Spec& s) { s.linux.namespaces.push_back({NamespaceType::kPid, "/x"}); }},
-      {"linux.namespaces: \"pid\": path \"x\" is not absolute", [](Spec& s) { s.linux.namespaces[0].path = "x"; }},
+      {"linux.namespaces: \"pid\" is listed twice",
+       [](Spec& s) {
+         s.linux.namespaces.push_back({NamespaceType::kPid, "/x"});
+       }},
+      {"linux.namespaces: \"pid\": path \"x\" is not absolute",
+       [](Spec& s) { s.linux.namespaces[0].path = "x"; }},
       {"linux.uidMappings: given, but", [](Spec& s) { drop(s, NamespaceType::kUser); }},
-      {"linux.gidMappings: given, but", [](Spec& s) { s.linux.uid_mappings.clear(); drop(s, NamespaceType::kUser); }},
+      {"linux.gidMappings: given, but",
+       [](Spec& s) {
+         s.linux.uid_mappings.clear();
+         drop(s, NamespaceType::kUser);
+       }},
       {"linux.uidMappings: missing", [](Spec& s) { s.linux.uid_mappings.clear(); }},
       {"linux.gidMappings: missing", [](Spec& s) { s.linux.gid_mappings.clear(); }},
       {"",
@@ -160,12 +202,30 @@ TEST(CheckSpec, Namespaces) {
          s.linux.gid_mappings.clear();
        }},
       {"linux.uidMappings[0].size: 0", [](Spec& s) { s.linux.uid_mappings[0].size = 0; }},
-      {"linux.uidMappings[0]: passes", [](Spec& s) { s.linux.uid_mappings = {{0, 1, UINT32_MAX}}; }},
-      {"linux.gidMappings[0]: passes", [](Spec& s) { s.linux.gid_mappings = {{UINT32_MAX, 1, 1}}; }},
-      {"", [](Spec& s) { s.linux.uid_mappings = {{0, 0, UINT32_MAX}}; }},
-      {"linux.uidMappings[1]: overlaps linux.uidMappings[0]", [](Spec& s) { s.linux.uid_mappings = {{0, 0, 10}, {9, 20, 1}}; }},
-      {"linux.uidMappings[1]: overlaps linux.uidMappings[0]", [](Spec& s) { s.linux.uid_mappings = {{0, 5, 10}, {20, 0, 6}}; }},
-      {"", [](Spec& s) { s.linux.uid_mappings = {{0, 0, 10}, {10, 10, 1}}; }},
+      {"linux.uidMappings[0]: passes",
+       [](Spec& s) {
+         s.linux.uid_mappings = {{0, 1, UINT32_MAX}};
+       }},
+      {"linux.gidMappings[0]: passes",
+       [](Spec& s) {
+         s.linux.gid_mappings = {{UINT32_MAX, 1, 1}};
+       }},
+      {"",
+       [](Spec& s) {
+         s.linux.uid_mappings = {{0, 0, UINT32_MAX}};
+       }},
+      {"linux.uidMappings[1]: overlaps linux.uidMappings[0]",
+       [](Spec& s) {
+         s.linux.uid_mappings = {{0, 0, 10}, {9, 20, 1}};
+       }},
+      {"linux.uidMappings[1]: overlaps linux.uidMappings[0]",
+       [](Spec& s) {
+         s.linux.uid_mappings = {{0, 5, 10}, {20, 0, 6}};
+       }},
+      {"",
+       [](Spec& s) {
+         s.linux.uid_mappings = {{0, 0, 10}, {10, 10, 1}};
+       }},
       {"linux.uidMappings: 341 entries",
        [](Spec& s) {
          s.linux.uid_mappings.clear();
@@ -184,9 +244,15 @@ TEST(CheckSpec, TimeOffsets) {
       {"linux.timeOffsets: \"realtime\" is neither", offset("realtime", 0)},
       {"linux.timeOffsets.boottime.nanosecs: 1000000000", offset("boottime", 1000000000)},
       {"linux.timeOffsets: given, but",
-       [](Spec& s) { s.linux.time_offsets = {{"boottime", {}}}; drop(s, NamespaceType::kTime); }},
+       [](Spec& s) {
+         s.linux.time_offsets = {{"boottime", {}}};
+         drop(s, NamespaceType::kTime);
+       }},
       {"linux.timeOffsets: the offsets of a joined",
-       [](Spec& s) { s.linux.time_offsets = {{"boottime", {}}}; s.linux.namespaces[7].path = "/t"; }},
+       [](Spec& s) {
+         s.linux.time_offsets = {{"boottime", {}}};
+         s.linux.namespaces[7].path = "/t";
+       }},
   });
 }
 
@@ -198,22 +264,29 @@ TEST(CheckSpec, Sysctls) {
       if (without) drop(s, *without);
     };
   };
-  for (const char* key : {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-                          "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue.msg_max", "kernel/shmmax"}) {
+  for (const char* key :
+       {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+        "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue.msg_max", "kernel/shmmax"}) {
     expect_rows({{"", sysctl(key)},
-                 {(std::string("linux.sysctl: \"") + key + "\" needs a ipc").c_str(), sysctl(key, NamespaceType::kIpc)}});
+                 {(std::string("linux.sysctl: \"") + key + "\" needs a ipc").c_str(),
+                  sysctl(key, NamespaceType::kIpc)}});
   }
   for (const char* key : {"net.ipv4.ip_forward", "net/ipv4/conf/eno2.100/rp_filter"})
     expect_rows({{"", sysctl(key)},
-                 {(std::string("linux.sysctl: \"") + key + "\" needs a network").c_str(), sysctl(key, NamespaceType::kNetwork)}});
-  expect_rows({{"", sysctl("kernel.domainname")},
-               {"linux.sysctl: \"kernel.domainname\" needs a uts", sysctl("kernel.domainname", NamespaceType::kUts)},
-               {"linux.sysctl: \"kernel.hostname\" conflicts", sysctl("kernel.hostname")}});
-  for (const char* key : {"kernel.core_pattern", "vm.swappiness", "fs.file-max", "kernel.msgmaxx", "nets.x", "fs.mqueue"})
-    expect_rows({{(std::string("linux.sysctl: \"") + key + "\" is not in a namespace").c_str(), sysctl(key)}});
+                 {(std::string("linux.sysctl: \"") + key + "\" needs a network").c_str(),
+                  sysctl(key, NamespaceType::kNetwork)}});
+  expect_rows(
+      {{"", sysctl("kernel.domainname")},
+       {"linux.sysctl: \"kernel.domainname\" needs a uts", sysctl("kernel.domainname", NamespaceType::kUts)},
+       {"linux.sysctl: \"kernel.hostname\" conflicts", sysctl("kernel.hostname")}});
+  for (const char* key :
+       {"kernel.core_pattern", "vm.swappiness", "fs.file-max", "kernel.msgmaxx", "nets.x", "fs.mqueue"})
+    expect_rows(
+        {{(std::string("linux.sysctl: \"") + key + "\" is not in a namespace").c_str(), sysctl(key)}});
   // Ways out of the allowed part of /proc/sys.
-  for (const char* key : {"net/../kernel/core_pattern", "net/./x", "net//x", "net/", "/net/x", "", "net..x", "net.", ".", "..",
-                          "net///kernel/core_pattern", "fs/mqueue/../../kernel/core_pattern"})
+  for (const char* key :
+       {"net/../kernel/core_pattern", "net/./x", "net//x", "net/", "/net/x", "", "net..x", "net.", ".", "..",
+        "net///kernel/core_pattern", "fs/mqueue/../../kernel/core_pattern"})
     expect_rows({{(std::string("linux.sysctl: \"") + key + "\" is not the name").c_str(), sysctl(key)}});
 }
 
@@ -242,13 +315,25 @@ TEST(CheckSpec, Devices) {
 TEST(CheckSpec, PathsAndPropagation) {
   expect_rows({
       {"linux.maskedPaths[0]: \"proc\"", [](Spec& s) { s.linux.masked_paths = {"proc"}; }},
-      {"linux.readonlyPaths[1]: \"\"", [](Spec& s) { s.linux.readonly_paths = {"/a", ""}; }},
-      {"linux.maskedPaths: given, but", [](Spec& s) { s.linux.masked_paths = {"/a"}; drop(s, NamespaceType::kMount); }},
-      {"linux.readonlyPaths: given, but", [](Spec& s) { s.linux.readonly_paths = {"/a"}; drop(s, NamespaceType::kMount); }},
+      {"linux.readonlyPaths[1]: \"\"",
+       [](Spec& s) {
+         s.linux.readonly_paths = {"/a", ""};
+       }},
+      {"linux.maskedPaths: given, but",
+       [](Spec& s) {
+         s.linux.masked_paths = {"/a"};
+         drop(s, NamespaceType::kMount);
+       }},
+      {"linux.readonlyPaths: given, but",
+       [](Spec& s) {
+         s.linux.readonly_paths = {"/a"};
+         drop(s, NamespaceType::kMount);
+       }},
       {"linux.rootfsPropagation: \"rbind\"", [](Spec& s) { s.linux.rootfs_propagation = "rbind"; }},
       {"linux.rootfsPropagation: \"Shared\"", [](Spec& s) { s.linux.rootfs_propagation = "Shared"; }},
   });
-  for (const char* mode : {"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"})
+  for (const char* mode :
+       {"shared", "slave", "private", "unbindable", "rshared", "rslave", "rprivate", "runbindable"})
     expect_rows({{"", [mode](Spec& s) { s.linux.rootfs_propagation = mode; }}});
 }
 
@@ -265,7 +350,10 @@ TEST(CheckSpec, NetDevices) {
       {"linux.netDevices.eth0.name: \"a b\"", devices({{"eth0", "a b"}})},
       {"linux.netDevices: two devices would be called \"x\"", devices({{"eth0", "x"}, {"x", ""}})},
       {"linux.netDevices: given, but",
-       [](Spec& s) { s.linux.net_devices = {{"eth0", ""}}; drop(s, NamespaceType::kNetwork); }},
+       [](Spec& s) {
+         s.linux.net_devices = {{"eth0", ""}};
+         drop(s, NamespaceType::kNetwork);
+       }},
   });
 }
 
@@ -287,36 +375,64 @@ TEST(CheckSpec, MemoryPolicyRdtSeccomp) {
       {"linux.intelRdt.closID: \"/a\"", closid("/a")},
       {"", closid("/")},
       {"", closid("group")},
-      {"linux.intelRdt.schemata: a line break", [](Spec& s) { s.linux.intel_rdt.emplace().schemata = {"L3:0=1\nMB:0=1"}; }},
+      {"linux.intelRdt.schemata: a line break",
+       [](Spec& s) { s.linux.intel_rdt.emplace().schemata = {"L3:0=1\nMB:0=1"}; }},
       {"linux.seccomp.defaultAction: missing", [](Spec& s) { s.linux.seccomp.emplace(); }},
       {"linux.seccomp.listenerMetadata: given without",
-       [](Spec& s) { s.linux.seccomp.emplace() = {.default_action = "SCMP_ACT_ALLOW", .listener_metadata = "x"}; }},
+       [](Spec& s) {
+         s.linux.seccomp.emplace() = {.default_action = "SCMP_ACT_ALLOW", .listener_metadata = "x"};
+       }},
   });
 }
 
 TEST(CheckSpec, Resources) {
-  auto with = [](std::function<void(Resources&)> f) { return [f](Spec& s) { f(s.linux.resources.emplace()); }; };
+  auto with = [](std::function<void(Resources&)> f) {
+    return [f](Spec& s) { f(s.linux.resources.emplace()); };
+  };
   expect_rows({
       {"linux.resources.devices[0].type: \"u\"", with([](Resources& r) { r.devices = {{.type = "u"}}; })},
-      {"linux.resources.devices[0].access: \"rx\"", with([](Resources& r) { r.devices = {{.access = "rx"}}; })},
+      {"linux.resources.devices[0].access: \"rx\"",
+       with([](Resources& r) { r.devices = {{.access = "rx"}}; })},
       {"linux.resources.devices[0].major: -2", with([](Resources& r) { r.devices = {{.major = -2}}; })},
       {"linux.resources.devices[0].minor: -2", with([](Resources& r) { r.devices = {{.minor = -2}}; })},
-      {"", with([](Resources& r) { r.devices = {{.type = "a", .major = -1, .minor = -1, .access = "rwm"}}; })},
-      {"linux.resources.memory.swappiness: 101", with([](Resources& r) { r.memory.emplace().swappiness = 101; })},
+      {"",
+       with([](Resources& r) { r.devices = {{.type = "a", .major = -1, .minor = -1, .access = "rwm"}}; })},
+      {"linux.resources.memory.swappiness: 101",
+       with([](Resources& r) { r.memory.emplace().swappiness = 101; })},
       {"", with([](Resources& r) { r.memory.emplace().swappiness = 100; })},
-      {"linux.resources.blockIO.weightDevice[0]: neither",
-       with([](Resources& r) { r.block_io.emplace().weight_device = {{8, 0, {}, {}}}; })},
-      {"linux.resources.hugepageLimits[0].pageSize: \"2M\"", with([](Resources& r) { r.hugepage_limits = {{"2M", 1}}; })},
-      {"linux.resources.hugepageLimits[0].pageSize: \"../x\"", with([](Resources& r) { r.hugepage_limits = {{"../x", 1}}; })},
-      {"linux.resources.hugepageLimits[0].pageSize: \"02MB\"", with([](Resources& r) { r.hugepage_limits = {{"02MB", 1}}; })},
-      {"", with([](Resources& r) { r.hugepage_limits = {{"64KB", 1}, {"2MB", 1}, {"1GB", 1}}; })},
-      {"linux.resources.network.priorities[0].name: missing",
-       with([](Resources& r) { r.network.emplace().priorities = {{"", 1}}; })},
-      {"linux.resources.rdma.mlx: neither", with([](Resources& r) { r.rdma = {{"mlx", {}, {}}}; })},
-      {"linux.resources.unified: \"a/b\"", with([](Resources& r) { r.unified = {{"a/b", "1"}}; })},
-      {"linux.resources.unified: \"..\"", with([](Resources& r) { r.unified = {{"..", "1"}}; })},
-      {"linux.resources.unified: \"\"", with([](Resources& r) { r.unified = {{"", "1"}}; })},
-      {"", with([](Resources& r) { r.unified = {{"memory.high", "1"}}; })},
+      {"linux.resources.blockIO.weightDevice[0]: neither", with([](Resources& r) {
+         r.block_io.emplace().weight_device = {{8, 0, {}, {}}};
+       })},
+      {"linux.resources.hugepageLimits[0].pageSize: \"2M\"", with([](Resources& r) {
+         r.hugepage_limits = {{"2M", 1}};
+       })},
+      {"linux.resources.hugepageLimits[0].pageSize: \"../x\"", with([](Resources& r) {
+         r.hugepage_limits = {{"../x", 1}};
+       })},
+      {"linux.resources.hugepageLimits[0].pageSize: \"02MB\"", with([](Resources& r) {
+         r.hugepage_limits = {{"02MB", 1}};
+       })},
+      {"", with([](Resources& r) {
+         r.hugepage_limits = {{"64KB", 1}, {"2MB", 1}, {"1GB", 1}};
+       })},
+      {"linux.resources.network.priorities[0].name: missing", with([](Resources& r) {
+         r.network.emplace().priorities = {{"", 1}};
+       })},
+      {"linux.resources.rdma.mlx: neither", with([](Resources& r) {
+         r.rdma = {{"mlx", {}, {}}};
+       })},
+      {"linux.resources.unified: \"a/b\"", with([](Resources& r) {
+         r.unified = {{"a/b", "1"}};
+       })},
+      {"linux.resources.unified: \"..\"", with([](Resources& r) {
+         r.unified = {{"..", "1"}};
+       })},
+      {"linux.resources.unified: \"\"", with([](Resources& r) {
+         r.unified = {{"", "1"}};
+       })},
+      {"", with([](Resources& r) {
+         r.unified = {{"memory.high", "1"}};
+       })},
   });
 }
 

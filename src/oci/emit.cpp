@@ -17,6 +17,8 @@ std::string emit(const T& value, std::string_view indent) {
 
 std::string emit_spec(const Spec& spec, std::string_view indent) { return emit(spec, indent); }
 std::string emit_process(const Process& process, std::string_view indent) { return emit(process, indent); }
-std::string emit_resources(const Resources& resources, std::string_view indent) { return emit(resources, indent); }
+std::string emit_resources(const Resources& resources, std::string_view indent) {
+  return emit(resources, indent);
+}
 
 }  // namespace onggi::oci

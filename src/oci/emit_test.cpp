@@ -34,18 +34,21 @@ TEST(Features, SaysWhatTheFactsSay) {
   facts.annotations = {{"org.example.version", "1"}};
   facts.potentially_unsafe_annotations = {"org.systemd.property."};
   std::string json = emit_features(facts, "");
-  for (const char* part : {
-           R"({"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0","hooks":["prestart","createRuntime","createContainer",)"
-           R"("startContainer","poststart","poststop"],"mountOptions":["async",)",
-           R"("linux":{"namespaces":["cgroup","ipc","mount","network","pid","time","user","uts"],"capabilities":["CAP_CHOWN",)",
-           R"("CAP_CHECKPOINT_RESTORE"],"cgroup":{"v1":true,"v2":true,"systemd":true,"systemdUser":false,"rdma":true})",
-           R"("seccomp":{"enabled":true,"actions":["A1"],"operators":["O1"],"archs":["R1"],"knownFlags":["F1","F2"],)"
-           R"("supportedFlags":["F1"]},"apparmor":{"enabled":true},"selinux":{"enabled":false})",
-           R"("intelRdt":{"enabled":true,"schemata":true,"monitoring":true})", R"("memoryPolicy":{"modes":["MPOL_BIND",)",
-           R"("mountExtensions":{"idmap":{"enabled":true}},"netDevices":{"enabled":true}})",
-           R"("annotations":{"org.example.version":"1"},"potentiallyUnsafeConfigAnnotations":["org.systemd.property."])"})
+  for (
+      const char* part :
+      {R"({"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0","hooks":["prestart","createRuntime","createContainer",)"
+       R"("startContainer","poststart","poststop"],"mountOptions":["async",)",
+       R"("linux":{"namespaces":["cgroup","ipc","mount","network","pid","time","user","uts"],"capabilities":["CAP_CHOWN",)",
+       R"("CAP_CHECKPOINT_RESTORE"],"cgroup":{"v1":true,"v2":true,"systemd":true,"systemdUser":false,"rdma":true})",
+       R"("seccomp":{"enabled":true,"actions":["A1"],"operators":["O1"],"archs":["R1"],"knownFlags":["F1","F2"],)"
+       R"("supportedFlags":["F1"]},"apparmor":{"enabled":true},"selinux":{"enabled":false})",
+       R"("intelRdt":{"enabled":true,"schemata":true,"monitoring":true})",
+       R"("memoryPolicy":{"modes":["MPOL_BIND",)",
+       R"("mountExtensions":{"idmap":{"enabled":true}},"netDevices":{"enabled":true}})",
+       R"("annotations":{"org.example.version":"1"},"potentiallyUnsafeConfigAnnotations":["org.systemd.property."])"})
     EXPECT_NE(json.find(part), std::string::npos) << part << "\n" << json;
-  for (const std::string& option : known_mount_options()) EXPECT_NE(json.find("\"" + option + "\""), std::string::npos);
+  for (const std::string& option : known_mount_options())
+    EXPECT_NE(json.find("\"" + option + "\""), std::string::npos);
 }
 
 }  // namespace

@@ -80,8 +80,8 @@ std::string emit_features(const FeatureFacts& facts, std::string_view indent) {
   w.begin_object();
   w.member("ociVersionMin", "1.0.0");
   w.member("ociVersionMax", kSpecVersion);
-  w.member_strings("hooks",
-                   {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"});
+  w.member_strings(
+      "hooks", {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"});
   w.member_strings("mountOptions", known_mount_options());
   w.key("linux");
   write_linux(w, facts);

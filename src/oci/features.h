@@ -1,4 +1,5 @@
-// The document of the `features` command (features.md, features-linux.md): what this runtime recognises, whatever the host has.
+// The document of the `features` command (features.md, features-linux.md): what this runtime recognises,
+// whatever the host has.
 #pragma once
 
 #include <string>
@@ -11,8 +12,10 @@ namespace onggi::oci {
 
 // What oci/ cannot know by itself; the caller fills it from policy/ and from how the program was built.
 struct FeatureFacts {
-  std::vector<std::string> seccomp_actions, seccomp_operators, seccomp_archs, seccomp_known_flags, seccomp_supported_flags;
-  bool cgroup_v1 = true, cgroup_v2 = true, cgroup_systemd = true, cgroup_systemd_user = true, cgroup_rdma = true;
+  std::vector<std::string> seccomp_actions, seccomp_operators, seccomp_archs, seccomp_known_flags,
+      seccomp_supported_flags;
+  bool cgroup_v1 = true, cgroup_v2 = true, cgroup_systemd = true, cgroup_systemd_user = true,
+       cgroup_rdma = true;
   bool apparmor = true, selinux = true;
   bool intel_rdt = true, intel_rdt_schemata = true, intel_rdt_monitoring = true;
   bool idmap_mounts = true, net_devices = true, memory_policy = true;

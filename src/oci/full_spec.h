@@ -1,4 +1,5 @@
-// Test data: every member of config.json on Linux, each with a value of its own, in the order in which emit_spec prints them.
+// Test data: every member of config.json on Linux, each with a value of its own, in the order in which
+// emit_spec prints them.
 #pragma once
 
 namespace onggi::oci {

@@ -99,7 +99,8 @@ TEST(MountOptions, EachAlone) {
 }
 
 TEST(MountOptions, KnownListIsTheTableAndTheExtensions) {
-  std::set<std::string> expected{"idmap", "ridmap", "tmpcopyup", "copy-symlink", "src-nofollow", "dest-nofollow"};
+  std::set<std::string> expected{"idmap",        "ridmap",       "tmpcopyup",
+                                 "copy-symlink", "src-nofollow", "dest-nofollow"};
   for (const Row& row : kRows) expected.insert(row.option);
   auto known = known_mount_options();
   EXPECT_TRUE(std::ranges::is_sorted(known));
@@ -114,7 +115,8 @@ TEST(MountOptions, Extensions) {
   EXPECT_TRUE(parse({"src-nofollow"}).src_nofollow);
   EXPECT_TRUE(parse({"dest-nofollow"}).dest_nofollow);
   MountFlags none = parse({});
-  EXPECT_FALSE(none.idmap || none.ridmap || none.tmpcopyup || none.copy_symlink || none.src_nofollow || none.dest_nofollow);
+  EXPECT_FALSE(none.idmap || none.ridmap || none.tmpcopyup || none.copy_symlink || none.src_nofollow ||
+               none.dest_nofollow);
 }
 
 TEST(MountOptions, TheLastOfTwoContradictingWins) {
@@ -147,8 +149,11 @@ TEST(MountOptions, PropagationKeepsItsOrder) {
 
 TEST(MountOptions, TheRestIsDataInOrder) {
   MountFlags f = parse({"mode=755", "nosuid", "newinstance", "", "lowerdir=/a:/b=c", "x=", "RO"});
-  std::vector<std::pair<std::string, std::optional<std::string>>> expected{
-      {"mode", "755"}, {"newinstance", std::nullopt}, {"lowerdir", "/a:/b=c"}, {"x", ""}, {"RO", std::nullopt}};
+  std::vector<std::pair<std::string, std::optional<std::string>>> expected{{"mode", "755"},
+                                                                           {"newinstance", std::nullopt},
+                                                                           {"lowerdir", "/a:/b=c"},
+                                                                           {"x", ""},
+                                                                           {"RO", std::nullopt}};
   EXPECT_EQ(f.data, expected);
   EXPECT_EQ(join_mount_data(f), "mode=755,newinstance,lowerdir=/a:/b=c,x=,RO");
   EXPECT_EQ(join_mount_data(parse({"ro"})), "");
@@ -166,8 +171,9 @@ TEST(MountOptions, InlineIdMappings) {
   EXPECT_TRUE(f.inline_uid_mappings[1].relative);
   ASSERT_EQ(f.inline_gid_mappings.size(), 1u);
   EXPECT_TRUE(f.inline_gid_mappings[0].relative);
-  for (const char* bad : {"idmap=x", "idmap=uids=", "idmap=uids=1-2", "idmap=uids=1-2-3-4", "idmap=uids=-1-2-3",
-                          "idmap=uids=1-2-4294967296", "idmap=uids=1-2-3;x=1", "idmap=uids=1-2-3##1-2-3", "idmap=uids=1-2-x"})
+  for (const char* bad :
+       {"idmap=x", "idmap=uids=", "idmap=uids=1-2", "idmap=uids=1-2-3-4", "idmap=uids=-1-2-3",
+        "idmap=uids=1-2-4294967296", "idmap=uids=1-2-3;x=1", "idmap=uids=1-2-3##1-2-3", "idmap=uids=1-2-x"})
     EXPECT_FALSE(parse_mount_options({bad})) << bad;
 }
 

@@ -1,8 +1,9 @@
 // config.json and process.json -> oci::Spec, oci::Process, oci::Resources.
 //
-// Pure: text in, values out. Unknown members are ignored as the specification demands (config.md "Extensibility"); a member
-// of the wrong type, a number out of range, a duplicate key or nesting deeper than 64 is an error which names the member by its
-// path, e.g. `config.json: linux.resources.memory.limit: expected an integer, found a string`.
+// Pure: text in, values out. Unknown members are ignored as the specification demands (config.md
+// "Extensibility"); a member of the wrong type, a number out of range, a duplicate key or nesting deeper than
+// 64 is an error which names the member by its path, e.g. `config.json: linux.resources.memory.limit:
+// expected an integer, found a string`.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// Every member of config.json is read into its own place, kept by a round trip, and refused when its type is wrong.
+// Every member of config.json is read into its own place, kept by a round trip, and refused when its type is
+// wrong.
 #include "oci/parse.h"
 
 #include <gtest/gtest.h>
@@ -107,8 +108,9 @@ TEST(ParseSpec, LinuxMembers) {
   EXPECT_EQ(l.sysctl, (StringMap{{"net.ipv4.ip_forward", "1"}, {"kernel.shmmax", "4096"}}));
   EXPECT_EQ(l.cgroups_path, "/cgroups/path");
   ASSERT_EQ(l.namespaces.size(), 8u);
-  NamespaceType order[] = {NamespaceType::kPid, NamespaceType::kNetwork, NamespaceType::kMount, NamespaceType::kIpc,
-                           NamespaceType::kUts, NamespaceType::kUser, NamespaceType::kCgroup, NamespaceType::kTime};
+  NamespaceType order[] = {NamespaceType::kPid,    NamespaceType::kNetwork, NamespaceType::kMount,
+                           NamespaceType::kIpc,    NamespaceType::kUts,     NamespaceType::kUser,
+                           NamespaceType::kCgroup, NamespaceType::kTime};
   for (size_t i = 0; i < 8; i++) EXPECT_EQ(l.namespaces[i].type, order[i]);
   EXPECT_EQ(l.namespaces[0].path, "");
   EXPECT_EQ(l.namespaces[1].path, "/ns/net");
@@ -268,13 +270,20 @@ struct Rewriter {
       return;
     }
     switch (v.kind()) {
-      case JsonValue::Kind::kBool: w.boolean(v.boolean()); break;
-      case JsonValue::Kind::kString: w.string(v.string()); break;
-      case JsonValue::Kind::kNumber:
-        if (v.as_int64()) w.number(*v.as_int64());
-        else w.unsigned_number(*v.as_uint64());
+      case JsonValue::Kind::kBool:
+        w.boolean(v.boolean());
         break;
-      default: w.raw(object ? "{}" : "[]");
+      case JsonValue::Kind::kString:
+        w.string(v.string());
+        break;
+      case JsonValue::Kind::kNumber:
+        if (v.as_int64())
+          w.number(*v.as_int64());
+        else
+          w.unsigned_number(*v.as_uint64());
+        break;
+      default:
+        w.raw(object ? "{}" : "[]");
     }
   }
 };
@@ -329,11 +338,13 @@ TEST(ParseSpec, NoMemberIsIgnored) {
     if (rewriter.replaced_path.ends_with(']')) continue;
     auto result = parse_spec(w.text());
     if (!result) {  // the values of maps and the type of a namespace are not optional
-      EXPECT_TRUE(result.error().text().ends_with("found null") || result.error().text().ends_with("type: missing"))
+      EXPECT_TRUE(result.error().text().ends_with("found null") ||
+                  result.error().text().ends_with("type: missing"))
           << result.error().text();
       continue;
     }
-    bool zero = rewriter.replaced_path.ends_with("rlimits[1].soft") || rewriter.replaced_path.ends_with("[1].allow");
+    bool zero =
+        rewriter.replaced_path.ends_with("rlimits[1].soft") || rewriter.replaced_path.ends_with("[1].allow");
     EXPECT_EQ(emit_spec(*result) == whole, zero) << rewriter.replaced_path;
     checked++;
   }
@@ -344,7 +355,8 @@ TEST(ParseSpec, IdsAreStrict) {
   for (const char* bad : {"4294967296", "-1", "1.5", "\"0\"", "1e3", "18446744073709551616", "true", "[]"}) {
     auto r = parse_spec(std::string(R"({"process":{"user":{"uid":)") + bad + "}}}");
     ASSERT_FALSE(r) << bad;
-    EXPECT_EQ(r.error().text().find("config.json: process.user.uid: expected an integer"), 0u) << r.error().text();
+    EXPECT_EQ(r.error().text().find("config.json: process.user.uid: expected an integer"), 0u)
+        << r.error().text();
   }
 }
 
@@ -353,7 +365,8 @@ TEST(ParseSpec, UnknownMembersAreIgnoredAndUnknownNamespacesAreNot) {
   auto r = parse_spec(R"({"linux":{"namespaces":[{"type":"pid"},{"type":"disk"}]}})");
   ASSERT_FALSE(r);
   EXPECT_EQ(r.error().text(),
-            "config.json: linux.namespaces[1].type: 'disk' is no namespace type (pid, network, mount, ipc, uts, user, cgroup, time)");
+            "config.json: linux.namespaces[1].type: 'disk' is no namespace type (pid, network, mount, ipc, "
+            "uts, user, cgroup, time)");
 }
 
 TEST(ParseSpec, ANamespaceWithoutTypeIsRefused) {
@@ -364,7 +377,8 @@ TEST(ParseSpec, ANamespaceWithoutTypeIsRefused) {
 }
 
 TEST(ParseSpec, AbsenceIsKeptApartFromZero) {
-  auto r = parse_spec(R"({"linux":{"resources":{"memory":{"limit":0,"disableOOMKiller":false}},"seccomp":{"flags":[]}}})");
+  auto r = parse_spec(
+      R"({"linux":{"resources":{"memory":{"limit":0,"disableOOMKiller":false}},"seccomp":{"flags":[]}}})");
   ASSERT_TRUE(r);
   EXPECT_EQ(r->linux.resources->memory->limit, 0);
   EXPECT_EQ(r->linux.resources->memory->disable_oom_killer, false);
@@ -394,7 +408,8 @@ TEST(ParseProcess, ReadsAndNamesItsDocument) {
 }
 
 TEST(ParseResources, ReadsTheObjectOfUpdate) {
-  auto r = parse_resources(R"({"memory":{"limit":-1},"cpu":{"shares":2},"pids":{"limit":7},"blockIO":{"weight":10}})");
+  auto r = parse_resources(
+      R"({"memory":{"limit":-1},"cpu":{"shares":2},"pids":{"limit":7},"blockIO":{"weight":10}})");
   ASSERT_TRUE(r);
   EXPECT_EQ(r->memory->limit, -1);
   EXPECT_EQ(r->cpu->shares, 2u);

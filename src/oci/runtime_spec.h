@@ -1,8 +1,9 @@
 // The OCI runtime specification's config.json, version 1.3, as plain C++ values.
 //
-// One struct per object of config.md and config-linux.md; names are the specification's in snake_case. std::optional
-// marks fields whose absence differs from their zero value. Pure data: parse.h fills it, check.h judges it,
-// emit.h prints it. Sizes are bytes, times are as the specification says (noted where that surprises).
+// One struct per object of config.md and config-linux.md; names are the specification's in snake_case.
+// std::optional marks fields whose absence differs from their zero value. Pure data: parse.h fills it,
+// check.h judges it, emit.h prints it. Sizes are bytes, times are as the specification says (noted where that
+// surprises).
 #pragma once
 
 #include <cstdint>
@@ -122,7 +123,7 @@ struct TimeOffset {
   uint32_t nanosecs = 0;
 };
 struct NetDevice {
-  std::string name;  // on the host
+  std::string name;      // on the host
   std::string new_name;  // inside; empty: unchanged
 };
 

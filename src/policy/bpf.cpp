@@ -28,7 +28,8 @@ uint32_t BpfBuilder::reach(Target target) {
 BpfBuilder::Target BpfBuilder::jump(uint16_t code, uint32_t k, Target yes, Target no) {
   if (yes == no) return yes;
   uint32_t to_yes = reach(yes), to_no = reach(no);
-  // What was made for `no` may have pushed the place for `yes` out of reach; its own copy is then made last and near.
+  // What was made for `no` may have pushed the place for `yes` out of reach; its own copy is then made last
+  // and near.
   if (distance(to_yes) > kReach) to_yes = reach(yes);
   if (distance(to_no) > kReach) to_no = reach(no);
   auto jt = static_cast<uint8_t>(distance(to_yes)), jf = static_cast<uint8_t>(distance(to_no));
@@ -38,7 +39,8 @@ BpfBuilder::Target BpfBuilder::jump(uint16_t code, uint32_t k, Target yes, Targe
 // Makes sure that the instruction made next falls through to `next`.
 void BpfBuilder::put_before(Target next) {
   if (next.returns) {
-    if (!reversed_.empty() && reversed_.back().code == (BPF_RET | BPF_K) && reversed_.back().k == next.value) return;
+    if (!reversed_.empty() && reversed_.back().code == (BPF_RET | BPF_K) && reversed_.back().k == next.value)
+      return;
     push(BPF_RET | BPF_K, 0, 0, next.value);
   } else if (distance(next.value) != 0) {
     push(BPF_JMP | BPF_JA, 0, 0, distance(next.value));
@@ -54,7 +56,8 @@ std::vector<uint64_t> BpfBuilder::finish(Target entry) {
   put_before(entry);
   std::vector<uint64_t> code;
   code.reserve(reversed_.size());
-  for (auto it = reversed_.rbegin(); it != reversed_.rend(); ++it) code.push_back(std::bit_cast<uint64_t>(*it));
+  for (auto it = reversed_.rbegin(); it != reversed_.rend(); ++it)
+    code.push_back(std::bit_cast<uint64_t>(*it));
   return code;
 }
 

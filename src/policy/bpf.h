@@ -1,7 +1,8 @@
 // Assembles classic BPF from the end to the beginning. Internal to policy/.
 //
-// BPF jumps only forward, conditional ones by at most 255 instructions. Building backwards, every target is known when a jump
-// is made, so distances are exact and what is too far gets a copy of the return, or a long jump, close by.
+// BPF jumps only forward, conditional ones by at most 255 instructions. Building backwards, every target is
+// known when a jump is made, so distances are exact and what is too far gets a copy of the return, or a long
+// jump, close by.
 #pragma once
 
 #include <linux/filter.h>
@@ -15,7 +16,8 @@ namespace onggi::policy {
 
 class BpfBuilder {
  public:
-  // Where control goes: an instruction already made, or "return this action", for which an instruction is made on demand.
+  // Where control goes: an instruction already made, or "return this action", for which an instruction is
+  // made on demand.
   struct Target {
     bool returns = false;
     uint32_t value = 0;  // the action, or the instruction's distance from the program's end
@@ -40,7 +42,9 @@ class BpfBuilder {
   static constexpr uint32_t kReach = 255;
   uint32_t push(uint16_t code, uint8_t jt, uint8_t jf, uint32_t k);
   // Distance from the instruction made next to `position`.
-  [[nodiscard]] uint32_t distance(uint32_t position) const { return static_cast<uint32_t>(reversed_.size()) - 1 - position; }
+  [[nodiscard]] uint32_t distance(uint32_t position) const {
+    return static_cast<uint32_t>(reversed_.size()) - 1 - position;
+  }
   uint32_t reach(Target target);
   void put_before(Target next);
 

@@ -52,7 +52,8 @@ TEST(DefaultSpec, RootlessNeedsNoPrivilege) {
   EXPECT_EQ(spec.linux.gid_mappings[0].host_id, 100u);
   EXPECT_FALSE(spec.linux.resources.has_value());
   for (const oci::Mount& mount : spec.mounts) {
-    for (const std::string& option : mount.options) EXPECT_FALSE(option.starts_with("gid=")) << mount.destination;
+    for (const std::string& option : mount.options)
+      EXPECT_FALSE(option.starts_with("gid=")) << mount.destination;
     if (mount.destination == "/sys") {
       EXPECT_EQ(mount.source, "/sys");
     }

@@ -1,5 +1,6 @@
-// Code generation: per architecture the rules of each system call are collected by number, then the numbers are cut into
-// ranges with one outcome each, and a balanced tree of comparisons finds the range. Everything is emitted backwards (bpf.h).
+// Code generation: per architecture the rules of each system call are collected by number, then the numbers
+// are cut into ranges with one outcome each, and a balanced tree of comparisons finds the range. Everything
+// is emitted backwards (bpf.h).
 #include "policy/seccomp.h"
 
 #include <linux/filter.h>
@@ -23,14 +24,15 @@ constexpr uint32_t kEnosys = SECCOMP_RET_ERRNO | ENOSYS;
 // A rule as it applies to one number on one architecture.
 struct Alternative {
   const FilterRule* rule;
-  // Sub-call of a multiplexer that argument 0 must name, in place of the rule's own condition on it; -1: none.
+  // Sub-call of a multiplexer that argument 0 must name, in place of the rule's own condition on it; -1:
+  // none.
   int32_t subcall;
   uint32_t next;  // index + 1 of the number's next alternative; 0: the last
 };
 
 struct Call {
   uint32_t number;
-  uint32_t action = 0;  // when unconditional
+  uint32_t action = 0;           // when unconditional
   uint32_t first = 0, last = 0;  // alternatives, index + 1
   bool unconditional = false;
 };
@@ -40,8 +42,8 @@ bool applies_to_all(const Condition& c, bool args32) {
   return args32 ? static_cast<uint32_t>(c.mask) == 0 : c.mask == 0;
 }
 
-// The rules of one architecture by number. Numbers near the architecture's base are found by index, which also yields them
-// in order without sorting; the few beyond (arm's private calls) are searched.
+// The rules of one architecture by number. Numbers near the architecture's base are found by index, which
+// also yields them in order without sorting; the few beyond (arm's private calls) are searched.
 class CallTable {
  public:
   explicit CallTable(Arch arch) : arch_(arch), info_(arch_info(arch)) { calls_.reserve(512); }
@@ -53,7 +55,8 @@ class CallTable {
       put(number, rule, -1);
       return;
     }
-    // Multiplexed: by the multiplexer's number and a sub-call, and by its own number where newer kernels have one.
+    // Multiplexed: by the multiplexer's number and a sub-call, and by its own number where newer kernels have
+    // one.
     int32_t multiplexer = number > -200 ? info_.socketcall : info_.ipc;
     if (multiplexer == kNone) return;
     put(multiplexer, rule, -number % 100);
@@ -102,8 +105,10 @@ class CallTable {
     }
     alternatives_.push_back({&rule, subcall, 0});
     auto added = static_cast<uint32_t>(alternatives_.size());
-    if (c.last) alternatives_[c.last - 1].next = added;
-    else c.first = added;
+    if (c.last)
+      alternatives_[c.last - 1].next = added;
+    else
+      c.first = added;
     c.last = added;
   }
 
@@ -111,7 +116,7 @@ class CallTable {
   const ArchInfo& info_;
   std::vector<Call> calls_;
   std::vector<Alternative> alternatives_;
-  std::vector<uint16_t> far_;              // indices into calls_
+  std::vector<uint16_t> far_;             // indices into calls_
   std::array<uint16_t, kDense> place_{};  // index into calls_ + 1
 };
 
@@ -140,7 +145,8 @@ class Generator {
     uint32_t next = 0;  // the first number not covered yet
     table.for_each_in_order([&](const Call& call) {
       if (call.number > next) start_range(next, otherwise);
-      start_range(call.number, call.unconditional ? BpfBuilder::action(call.action) : alternatives(table, call.first, info));
+      start_range(call.number, call.unconditional ? BpfBuilder::action(call.action)
+                                                  : alternatives(table, call.first, info));
       next = call.number + 1;
     });
     start_range(next, otherwise);
@@ -152,8 +158,8 @@ class Generator {
     ranges_.push_back({first, target});
   }
 
-  // A call newer than every name in the profile did not exist for its author: ENOSYS makes libraries fall back to the older
-  // call, where EPERM makes them fail.
+  // A call newer than every name in the profile did not exist for its author: ENOSYS makes libraries fall
+  // back to the older call, where EPERM makes them fail.
   void apply_enosys(Arch arch) {
     if (!set_.enosys_above_newest) return;
     int32_t newest = 0;
@@ -178,7 +184,8 @@ class Generator {
     chain_.clear();
     for (; index; index = table.alternative(index).next) chain_.push_back(index);
     Target next = BpfBuilder::action(set_.default_action);
-    for (auto it = chain_.rbegin(); it != chain_.rend(); ++it) next = alternative(table.alternative(*it), info, next);
+    for (auto it = chain_.rbegin(); it != chain_.rend(); ++it)
+      next = alternative(table.alternative(*it), info, next);
     return next;
   }
 
@@ -188,19 +195,27 @@ class Generator {
       if (a.subcall >= 0 && c->arg == 0) continue;
       if (!applies_to_all(*c, info.args32)) entry = condition(*c, info, entry, otherwise);
     }
-    if (a.subcall >= 0) entry = condition({0, Compare::kEq, static_cast<uint64_t>(a.subcall)}, info, entry, otherwise);
+    if (a.subcall >= 0)
+      entry = condition({0, Compare::kEq, static_cast<uint64_t>(a.subcall)}, info, entry, otherwise);
     return entry;
   }
 
   Target condition(const Condition& c, const ArchInfo& info, Target yes, Target no) {
     switch (c.op) {
-      case Compare::kEq: return equal(c, info, yes, no);
-      case Compare::kMaskedEq: return equal(c, info, yes, no);
-      case Compare::kNe: return equal(c, info, no, yes);
-      case Compare::kGt: return greater(BPF_JGT, c, info, yes, no);
-      case Compare::kGe: return greater(BPF_JGE, c, info, yes, no);
-      case Compare::kLe: return greater(BPF_JGT, c, info, no, yes);
-      case Compare::kLt: return greater(BPF_JGE, c, info, no, yes);
+      case Compare::kEq:
+        return equal(c, info, yes, no);
+      case Compare::kMaskedEq:
+        return equal(c, info, yes, no);
+      case Compare::kNe:
+        return equal(c, info, no, yes);
+      case Compare::kGt:
+        return greater(BPF_JGT, c, info, yes, no);
+      case Compare::kGe:
+        return greater(BPF_JGE, c, info, yes, no);
+      case Compare::kLe:
+        return greater(BPF_JGT, c, info, no, yes);
+      case Compare::kLt:
+        return greater(BPF_JGE, c, info, no, yes);
     }
     return no;
   }
@@ -215,7 +230,8 @@ class Generator {
   Target equal(const Condition& c, const ArchInfo& info, Target yes, Target no) {
     auto low_mask = static_cast<uint32_t>(c.mask), high_mask = static_cast<uint32_t>(c.mask >> 32);
     Target t = yes;
-    if (low_mask != 0) t = equal_word(low_offset(c.arg, info), static_cast<uint32_t>(c.value), low_mask, t, no);
+    if (low_mask != 0)
+      t = equal_word(low_offset(c.arg, info), static_cast<uint32_t>(c.value), low_mask, t, no);
     if (!info.args32 && high_mask != 0)
       t = equal_word(high_offset(c.arg, info), static_cast<uint32_t>(c.value >> 32), high_mask, t, no);
     return t;
@@ -239,7 +255,8 @@ class Generator {
 
   Target tree(size_t begin, size_t end) {
     if (end - begin == 1) return ranges_[begin].target;
-    // One number inside a range of another outcome, the most common shape at the leaves: one test instead of two.
+    // One number inside a range of another outcome, the most common shape at the leaves: one test instead of
+    // two.
     if (end - begin == 3 && ranges_[begin].target == ranges_[begin + 2].target &&
         ranges_[begin + 2].first == ranges_[begin + 1].first + 1)
       return out_.jump(BPF_JEQ, ranges_[begin + 1].first, ranges_[begin + 1].target, ranges_[begin].target);
@@ -259,10 +276,12 @@ bool has(const RuleSet& set, Arch arch) { return std::ranges::find(set.arches, a
 
 // x86_64 and x32 share one value of seccomp_data.arch; x32's numbers carry bit 30.
 Target x86_64_section(const RuleSet& set, Generator& generator, BpfBuilder& out) {
-  Target plain = has(set, Arch::kX86_64) ? generator.architecture(Arch::kX86_64) : BpfBuilder::action(kBadArch);
+  Target plain =
+      has(set, Arch::kX86_64) ? generator.architecture(Arch::kX86_64) : BpfBuilder::action(kBadArch);
   if (has(set, Arch::kX32)) return out.jump(BPF_JGE, kX32Bit, generator.architecture(Arch::kX32), plain);
   // Number -1 is what a tracer leaves to skip a call: the filter's default decides, not the lack of x32.
-  Target x32 = out.jump(BPF_JEQ, UINT32_MAX, BpfBuilder::action(set.default_action), BpfBuilder::action(kBadArch));
+  Target x32 =
+      out.jump(BPF_JEQ, UINT32_MAX, BpfBuilder::action(set.default_action), BpfBuilder::action(kBadArch));
   return out.jump(BPF_JGE, kX32Bit, x32, plain);
 }
 

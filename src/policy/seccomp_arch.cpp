@@ -1,5 +1,5 @@
-// Tables of architectures and system calls. Names are found by a hash table that the compiler fills, since a profile asks for
-// several hundred names and the time of each start counts.
+// Tables of architectures and system calls. Names are found by a hash table that the compiler fills, since a
+// profile asks for several hundred names and the time of each start counts.
 #include "policy/seccomp_arch.h"
 
 #include <algorithm>
@@ -59,7 +59,8 @@ constexpr auto kPlaceOf = [] {
   return places;
 }();
 
-// Numbers of multiplexed calls that also have their own: sockets on i386 and s390 since Linux 4.3, SysV IPC since 5.1.
+// Numbers of multiplexed calls that also have their own: sockets on i386 and s390 since Linux 4.3, SysV IPC
+// since 5.1.
 struct DirectRow {
   int32_t mark;
   int32_t number[kArchCount];

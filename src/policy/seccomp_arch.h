@@ -10,8 +10,26 @@ namespace onggi::policy {
 
 // Columns of syscalls.inc.
 enum class Arch : uint8_t {
-  kX86_64, kX86, kX32, kArm, kAarch64, kMips, kMips64, kMips64N32, kMipsel, kMipsel64, kMipsel64N32, kParisc, kParisc64,
-  kPpc, kPpc64, kPpc64le, kS390, kS390x, kRiscv64, kLoongarch64,
+  kX86_64,
+  kX86,
+  kX32,
+  kArm,
+  kAarch64,
+  kMips,
+  kMips64,
+  kMips64N32,
+  kMipsel,
+  kMipsel64,
+  kMipsel64N32,
+  kParisc,
+  kParisc64,
+  kPpc,
+  kPpc64,
+  kPpc64le,
+  kS390,
+  kS390x,
+  kRiscv64,
+  kLoongarch64,
 };
 inline constexpr size_t kArchCount = 20;
 
@@ -19,12 +37,12 @@ inline constexpr int32_t kNone = INT32_MIN;  // the architecture does not have t
 inline constexpr uint32_t kX32Bit = 0x40000000;
 
 struct ArchInfo {
-  std::string_view name;   // "SCMP_ARCH_X86_64"
-  uint32_t audit;          // AUDIT_ARCH_*, the value of seccomp_data.arch
+  std::string_view name;  // "SCMP_ARCH_X86_64"
+  uint32_t audit;         // AUDIT_ARCH_*, the value of seccomp_data.arch
   // Arguments are compared as 32 bits. libseccomp counts x32 and n32 among these; so does this compiler.
   bool args32;
   bool big_endian;
-  int32_t base;            // the lowest number; dense tables are indexed from here
+  int32_t base;  // the lowest number; dense tables are indexed from here
   // Numbers of the multiplexers, or kNone where each call has only its own number.
   int32_t socketcall, ipc;
 };

@@ -1,4 +1,5 @@
-// Test support: libseccomp driven as the field's runtimes drive it, and an interpreter of classic BPF to compare verdicts.
+// Test support: libseccomp driven as the field's runtimes drive it, and an interpreter of classic BPF to
+// compare verdicts.
 #pragma once
 
 #include <linux/filter.h>
@@ -24,26 +25,45 @@ namespace onggi::policy::reference {
 
 using Code = std::vector<uint64_t>;
 
-// The verdict of `code` on `data`. Loads see the words as a host of the data's byte order would lay them out, so `data` is given
-// as sixteen words. Aborts the test on a jump out of the program or an unknown instruction.
+// The verdict of `code` on `data`. Loads see the words as a host of the data's byte order would lay them out,
+// so `data` is given as sixteen words. Aborts the test on a jump out of the program or an unknown
+// instruction.
 inline uint32_t run(const Code& code, const uint32_t (&data)[16]) {
   uint32_t a = 0;
   for (size_t pc = 0;; pc++) {
-    if (pc >= code.size()) { fprintf(stderr, "pc %zu of %zu\n", pc, code.size()); abort(); }
+    if (pc >= code.size()) {
+      fprintf(stderr, "pc %zu of %zu\n", pc, code.size());
+      abort();
+    }
     auto i = std::bit_cast<sock_filter>(code[pc]);
     switch (i.code) {
       case BPF_LD | BPF_W | BPF_ABS:
         if (i.k % 4 || i.k >= 64) abort();
         a = data[i.k / 4];
         break;
-      case BPF_ALU | BPF_AND | BPF_K: a &= i.k; break;
-      case BPF_JMP | BPF_JA: pc += i.k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: pc += a == i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JGT | BPF_K: pc += a > i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: pc += a >= i.k ? i.jt : i.jf; break;
-      case BPF_JMP | BPF_JSET | BPF_K: pc += (a & i.k) ? i.jt : i.jf; break;
-      case BPF_RET | BPF_K: return i.k;
-      default: fprintf(stderr, "pc %zu of %zu: code %x k %x\n", pc, code.size(), i.code, i.k); abort();
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= i.k;
+        break;
+      case BPF_JMP | BPF_JA:
+        pc += i.k;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        pc += a == i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        pc += a > i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        pc += a >= i.k ? i.jt : i.jf;
+        break;
+      case BPF_JMP | BPF_JSET | BPF_K:
+        pc += (a & i.k) ? i.jt : i.jf;
+        break;
+      case BPF_RET | BPF_K:
+        return i.k;
+      default:
+        fprintf(stderr, "pc %zu of %zu: code %x k %x\n", pc, code.size(), i.code, i.k);
+        abort();
     }
   }
 }
@@ -74,10 +94,13 @@ inline uint32_t action(const std::string& name, std::optional<uint32_t> data) {
   return SCMP_ACT_KILL_THREAD;
 }
 inline scmp_compare compare(const std::string& op) {
-  static const std::map<std::string, scmp_compare> kOps = {
-      {"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT}, {"SCMP_CMP_LE", SCMP_CMP_LE},
-      {"SCMP_CMP_EQ", SCMP_CMP_EQ}, {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
-      {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+  static const std::map<std::string, scmp_compare> kOps = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                           {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                           {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                           {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                           {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                           {"SCMP_CMP_GT", SCMP_CMP_GT},
+                                                           {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
   return kOps.find(op)->second;
 }
 inline uint32_t token(Arch arch) {
@@ -133,7 +156,9 @@ inline Code compile(const oci::Seccomp& profile, const std::vector<Arch>& arches
 
 inline bool holds(const oci::SeccompArg& c, const Call& call, bool args32) {
   uint64_t a = call.args[c.index], value = c.value, second = c.value_two;
-  if (args32) a = static_cast<uint32_t>(a), value = static_cast<uint32_t>(value), second = static_cast<uint32_t>(second);
+  if (args32)
+    a = static_cast<uint32_t>(a), value = static_cast<uint32_t>(value),
+    second = static_cast<uint32_t>(second);
   if (c.op == "SCMP_CMP_NE") return a != value;
   if (c.op == "SCMP_CMP_LT") return a < value;
   if (c.op == "SCMP_CMP_LE") return a <= value;
@@ -174,7 +199,8 @@ class Meaning {
     size_t conditional = 0;
     for (const Entry& e : entries_) {
       if (e.number != call.nr) continue;
-      bool all = e.subcall < 0 || holds({0, static_cast<uint64_t>(e.subcall), 0, "SCMP_CMP_EQ"}, call, info_.args32);
+      bool all =
+          e.subcall < 0 || holds({0, static_cast<uint64_t>(e.subcall), 0, "SCMP_CMP_EQ"}, call, info_.args32);
       for (const auto& c : e.args) all &= (e.subcall >= 0 && c.index == 0) || holds(c, call, info_.args32);
       bool always = e.subcall < 0 && unconditional(e.args, info_.args32);
       if (!always) conditional++;
@@ -187,7 +213,8 @@ class Meaning {
   // Runc's ENOSYS stub, which stands before the filter; nullopt: the filter decides.
   [[nodiscard]] std::optional<uint32_t> stub(const Call& call) const {
     uint32_t kind = default_ & SECCOMP_RET_ACTION_FULL;
-    if (kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE) return std::nullopt;
+    if (kind == SECCOMP_RET_ALLOW || kind == SECCOMP_RET_LOG || kind == SECCOMP_RET_TRACE)
+      return std::nullopt;
     if (default_ == SCMP_ACT_ERRNO(ENOSYS) || newest_ <= 0 || !owns(call, kX32Bit)) return std::nullopt;
     bool s390_unknown = (arch_ == Arch::kS390 || arch_ == Arch::kS390x) && call.nr == 0;
     if (s390_unknown || call.nr > static_cast<uint32_t>(newest_)) return SCMP_ACT_ERRNO(ENOSYS);
@@ -232,8 +259,10 @@ class Meaning {
     }
     uint32_t act = action(rule.action, rule.errno_ret);
     auto nr = static_cast<uint32_t>(number);
-    if (!twice) entries_.push_back({nr, subcall, rule.args, act});
-    else for (const auto& c : rule.args) entries_.push_back({nr, subcall, {c}, act});
+    if (!twice)
+      entries_.push_back({nr, subcall, rule.args, act});
+    else
+      for (const auto& c : rule.args) entries_.push_back({nr, subcall, {c}, act});
   }
 
   const ArchInfo& info_;

@@ -1,5 +1,6 @@
-// Checks linux.seccomp and turns its names into numbers. Names that no architecture knows are skipped, since profiles list
-// calls of newer kernels; everything else that is unknown is an error, since a rule that is not understood cannot protect.
+// Checks linux.seccomp and turns its names into numbers. Names that no architecture knows are skipped, since
+// profiles list calls of newer kernels; everything else that is unknown is an error, since a rule that is not
+// understood cannot protect.
 #include "policy/seccomp_rules.h"
 
 #include <linux/filter.h>
@@ -14,7 +15,8 @@
 namespace onggi::policy {
 namespace {
 
-constexpr uint32_t kFlagTsync = 1, kFlagLog = 2, kFlagSpecAllow = 4, kFlagNewListener = 8, kFlagTsyncEsrch = 16, kFlagWaitKillable = 32;
+constexpr uint32_t kFlagTsync = 1, kFlagLog = 2, kFlagSpecAllow = 4, kFlagNewListener = 8,
+                   kFlagTsyncEsrch = 16, kFlagWaitKillable = 32;
 constexpr uint32_t kMaxErrno = 0xffff;  // SECCOMP_RET_DATA
 
 struct ActionRow {
@@ -39,9 +41,8 @@ struct CompareRow {
   Compare value;
 };
 constexpr CompareRow kCompares[] = {
-    {"SCMP_CMP_EQ", Compare::kEq}, {"SCMP_CMP_GE", Compare::kGe},
-    {"SCMP_CMP_GT", Compare::kGt}, {"SCMP_CMP_LE", Compare::kLe},
-    {"SCMP_CMP_LT", Compare::kLt}, {"SCMP_CMP_MASKED_EQ", Compare::kMaskedEq},
+    {"SCMP_CMP_EQ", Compare::kEq}, {"SCMP_CMP_GE", Compare::kGe}, {"SCMP_CMP_GT", Compare::kGt},
+    {"SCMP_CMP_LE", Compare::kLe}, {"SCMP_CMP_LT", Compare::kLt}, {"SCMP_CMP_MASKED_EQ", Compare::kMaskedEq},
     {"SCMP_CMP_NE", Compare::kNe},
 };
 
@@ -56,16 +57,20 @@ constexpr FlagRow kFlags[] = {
     {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", kFlagWaitKillable},
 };
 
-std::unexpected<Error> invalid(std::string text) { return fail(Error::invalid("linux.seccomp" + std::move(text))); }
+std::unexpected<Error> invalid(std::string text) {
+  return fail(Error::invalid("linux.seccomp" + std::move(text)));
+}
 
-Result<uint32_t> action_value(const std::string& name, const std::optional<uint32_t>& data, const std::string& where) {
+Result<uint32_t> action_value(const std::string& name, const std::optional<uint32_t>& data,
+                              const std::string& where) {
   for (const ActionRow& row : kActions) {
     if (row.name != name) continue;
     if (!row.has_data) {
       if (data) return invalid(where + ": " + name + " takes no errno, remove it");
       return row.value;
     }
-    if (data && *data > kMaxErrno) return invalid(where + ": errno " + std::to_string(*data) + " is over 65535");
+    if (data && *data > kMaxErrno)
+      return invalid(where + ": errno " + std::to_string(*data) + " is over 65535");
     return row.value | data.value_or(EPERM);
   }
   return invalid(where + ": '" + name + "' is no seccomp action");
@@ -94,8 +99,8 @@ Result<uint32_t> flags_of(const oci::Seccomp& seccomp, bool notifies) {
     if (row == std::end(kFlags)) return invalid(".flags: '" + name + "' is no filter flag");
     flags |= row->value;
   }
-  // The kernel refuses these two combinations: waiting has no meaning without a listener, and TSYNC with a listener cannot
-  // say both a thread's id and a descriptor unless failure is reported as ESRCH.
+  // The kernel refuses these two combinations: waiting has no meaning without a listener, and TSYNC with a
+  // listener cannot say both a thread's id and a descriptor unless failure is reported as ESRCH.
   if (!notifies) flags &= ~kFlagWaitKillable;
   if (notifies && (flags & kFlagTsync)) flags |= kFlagTsyncEsrch;
   return flags;
@@ -107,14 +112,15 @@ Result<std::vector<Arch>> arches_of(const oci::Seccomp& seccomp, Arch native) {
     auto arch = name == "SCMP_ARCH_NATIVE" ? std::optional(native) : arch_by_name(name);
     if (!arch) return invalid(".architectures: '" + name + "' is no architecture");
     if (arch_info(*arch).big_endian != arch_info(native).big_endian)
-      return invalid(".architectures: " + name + " has another byte order than this host, it cannot run here");
+      return invalid(".architectures: " + name +
+                     " has another byte order than this host, it cannot run here");
     if (std::ranges::find(arches, *arch) == arches.end()) arches.push_back(*arch);
   }
   return arches;
 }
 
-// One rule, or, where an argument is named twice, one rule for each condition: two conditions on one argument cannot be
-// part of one libseccomp rule, and the field's runtimes fall back to alternatives.
+// One rule, or, where an argument is named twice, one rule for each condition: two conditions on one argument
+// cannot be part of one libseccomp rule, and the field's runtimes fall back to alternatives.
 Result<> append_rules(const oci::SyscallRule& rule, uint32_t action, const std::string& where, RuleSet& set) {
   std::vector<Condition> conditions;
   unsigned seen = 0;
@@ -161,7 +167,8 @@ Result<RuleSet> build_rules(const oci::Seccomp& seccomp, Arch native) {
   RuleSet set;
   set.default_action = TRY(action_value(seccomp.default_action, seccomp.default_errno_ret, ".defaultAction"));
   if (set.default_action == SECCOMP_RET_USER_NOTIF)
-    return invalid(".defaultAction: SCMP_ACT_NOTIFY cannot be the default, the container could not be started");
+    return invalid(
+        ".defaultAction: SCMP_ACT_NOTIFY cannot be the default, the container could not be started");
   set.arches = TRY(arches_of(seccomp, native));
   set.rules.reserve(seccomp.syscalls.size());
   set.uses.reserve(512);
@@ -169,11 +176,11 @@ Result<RuleSet> build_rules(const oci::Seccomp& seccomp, Arch native) {
   for (size_t i = 0; i < seccomp.syscalls.size(); i++)
     TRY_VOID(add_rule(seccomp.syscalls[i], ".syscalls[" + std::to_string(i) + "]", set));
   set.flags = TRY(flags_of(seccomp, set.notifies));
-  // With a permissive default, calls newer than the profile are let through as it says; a profile whose default is ENOSYS
-  // needs nothing more.
+  // With a permissive default, calls newer than the profile are let through as it says; a profile whose
+  // default is ENOSYS needs nothing more.
   uint32_t kind = set.default_action & SECCOMP_RET_ACTION_FULL;
-  set.enosys_above_newest = kind != SECCOMP_RET_ALLOW && kind != SECCOMP_RET_LOG && kind != SECCOMP_RET_TRACE &&
-                            set.default_action != (SECCOMP_RET_ERRNO | ENOSYS);
+  set.enosys_above_newest = kind != SECCOMP_RET_ALLOW && kind != SECCOMP_RET_LOG &&
+                            kind != SECCOMP_RET_TRACE && set.default_action != (SECCOMP_RET_ERRNO | ENOSYS);
   return set;
 }
 
@@ -202,7 +209,8 @@ std::vector<std::string> seccomp_known_flags() {
 std::vector<std::string> seccomp_supported_flags() {
   std::vector<std::string> names;
   for (const FlagRow& row : kFlags) {
-    // Without a program the kernel looks at the flags first: EFAULT says that it knows them, EINVAL that it does not.
+    // Without a program the kernel looks at the flags first: EFAULT says that it knows them, EINVAL that it
+    // does not.
     uint32_t flags = row.value | (row.value == kFlagWaitKillable ? kFlagNewListener : 0);
     if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, nullptr) < 0 && errno == EFAULT)
       names.emplace_back(row.name);

@@ -21,7 +21,7 @@ struct Condition {
 };
 
 struct FilterRule {
-  uint32_t action = 0;  // SECCOMP_RET_* with its data
+  uint32_t action = 0;                // SECCOMP_RET_* with its data
   std::vector<Condition> conditions;  // all must hold
 };
 
@@ -37,7 +37,8 @@ struct RuleSet {
   std::vector<Arch> arches;  // the native one first
   std::vector<FilterRule> rules;
   std::vector<RuleUse> uses;  // in the order given
-  // Rows of every name in the profile, also of rules that change nothing: the newest decides where ENOSYS begins.
+  // Rows of every name in the profile, also of rules that change nothing: the newest decides where ENOSYS
+  // begins.
   std::vector<uint16_t> mentioned;
   bool enosys_above_newest = false;
 };

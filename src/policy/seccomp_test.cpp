@@ -1,4 +1,5 @@
-// Actions, flags, errors and limits of the seccomp compiler; verdicts at large are in seccomp_differential_test.cpp.
+// Actions, flags, errors and limits of the seccomp compiler; verdicts at large are in
+// seccomp_differential_test.cpp.
 #include "policy/seccomp.h"
 
 #include <gtest/gtest.h>
@@ -65,15 +66,19 @@ TEST(Seccomp, EveryActionHasItsValue) {
     if (row.name == std::string("SCMP_ACT_NOTIFY")) continue;
     oci::Seccomp d = profile(row.name);
     d.default_errno_ret = row.data;
-    d.syscalls = {rule({"futex"}, row.name == std::string("SCMP_ACT_ALLOW") ? "SCMP_ACT_ERRNO" : "SCMP_ACT_ALLOW")};
+    d.syscalls = {
+        rule({"futex"}, row.name == std::string("SCMP_ACT_ALLOW") ? "SCMP_ACT_ERRNO" : "SCMP_ACT_ALLOW")};
     EXPECT_EQ(answer(d, 39), row.value) << row.name;
   }
 }
 
 TEST(Seccomp, ErrorsNameTheMember) {
-  EXPECT_EQ(error_of(profile("SCMP_ACT_FOO")), "linux.seccomp.defaultAction: 'SCMP_ACT_FOO' is no seccomp action");
+  EXPECT_EQ(error_of(profile("SCMP_ACT_FOO")),
+            "linux.seccomp.defaultAction: 'SCMP_ACT_FOO' is no seccomp action");
   EXPECT_EQ(error_of(profile("")), "linux.seccomp.defaultAction: '' is no seccomp action");
-  EXPECT_EQ(error_of(profile("SCMP_ACT_NOTIFY")).find("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be"), 0u);
+  EXPECT_EQ(
+      error_of(profile("SCMP_ACT_NOTIFY")).find("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be"),
+      0u);
   oci::Seccomp s = profile("SCMP_ACT_ALLOW");
   s.default_errno_ret = 1;
   EXPECT_EQ(error_of(s), "linux.seccomp.defaultAction: SCMP_ACT_ALLOW takes no errno, remove it");
@@ -84,19 +89,35 @@ TEST(Seccomp, ErrorsNameTheMember) {
     change(p.syscalls[1]);
     return error_of(p);
   };
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.action = "ALLOW"; }), "linux.seccomp.syscalls[1]: 'ALLOW' is no seccomp action");
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.action = "ALLOW"; }),
+            "linux.seccomp.syscalls[1]: 'ALLOW' is no seccomp action");
   EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.errno_ret = 1; }),
             "linux.seccomp.syscalls[1]: SCMP_ACT_ALLOW takes no errno, remove it");
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.action = "SCMP_ACT_ERRNO"; r.errno_ret = 65536; }),
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) {
+              r.action = "SCMP_ACT_ERRNO";
+              r.errno_ret = 65536;
+            }),
             "linux.seccomp.syscalls[1]: errno 65536 is over 65535");
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.names.clear(); }).find("linux.seccomp.syscalls[1].names: empty"), 0u);
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.names = {"read", ""}; }), "linux.seccomp.syscalls[1].names: an empty name");
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.args = {{0, 1, 0, "SCMP_CMP_EQ"}, {6, 1, 0, "SCMP_CMP_EQ"}}; }),
+  EXPECT_EQ(
+      with_rule([](oci::SyscallRule& r) { r.names.clear(); }).find("linux.seccomp.syscalls[1].names: empty"),
+      0u);
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) {
+              r.names = {"read", ""};
+            }),
+            "linux.seccomp.syscalls[1].names: an empty name");
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) {
+              r.args = {{0, 1, 0, "SCMP_CMP_EQ"}, {6, 1, 0, "SCMP_CMP_EQ"}};
+            }),
             "linux.seccomp.syscalls[1].args[1]: argument index 6 is over 5");
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.args = {{0, 1, 0, "EQ"}}; }),
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) {
+              r.args = {{0, 1, 0, "EQ"}};
+            }),
             "linux.seccomp.syscalls[1].args[0]: 'EQ' is no comparison");
-  EXPECT_EQ(with_rule([](oci::SyscallRule& r) { r.action = "SCMP_ACT_NOTIFY"; r.names = {"getpid", "write"}; })
-                .find("linux.seccomp.syscalls[1]: SCMP_ACT_NOTIFY cannot be used for write"), 0u);
+  EXPECT_EQ(with_rule([](oci::SyscallRule& r) {
+              r.action = "SCMP_ACT_NOTIFY";
+              r.names = {"getpid", "write"};
+            }).find("linux.seccomp.syscalls[1]: SCMP_ACT_NOTIFY cannot be used for write"),
+            0u);
 
   s = profile();
   s.architectures = {"SCMP_ARCH_X86", "SCMP_ARCH_VAX"};
@@ -123,15 +144,18 @@ TEST(Seccomp, Flags) {
   EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_TSYNC"}}, false), 1u);
   EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_LOG"}}, false), 2u);
   EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_SPEC_ALLOW"}}, false), 4u);
-  EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"}}, false), 0u);  // means nothing without a listener
+  EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"}}, false),
+            0u);  // means nothing without a listener
   EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"}}, true), 32u);
-  EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_TSYNC"}}, true), 17u);  // with ESRCH for an answer, or the kernel refuses
+  EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_TSYNC"}}, true),
+            17u);  // with ESRCH for an answer, or the kernel refuses
   EXPECT_EQ(flags({{"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"}}, false), 6u);
 }
 
 TEST(Seccomp, EnosysAboveTheNewestKnownCall) {
   oci::Seccomp s = profile();
-  s.syscalls = {rule({"read", "close_range"}), rule({"openat2"}, "SCMP_ACT_ERRNO")};  // 0, 436; 437 is known, and denied
+  s.syscalls = {rule({"read", "close_range"}),
+                rule({"openat2"}, "SCMP_ACT_ERRNO")};  // 0, 436; 437 is known, and denied
   EXPECT_EQ(answer(s, 0), SECCOMP_RET_ALLOW);
   EXPECT_EQ(answer(s, 436), SECCOMP_RET_ALLOW);
   EXPECT_EQ(answer(s, 435), SECCOMP_RET_ERRNO | EPERM);
@@ -156,13 +180,15 @@ TEST(Seccomp, EnosysAboveTheNewestKnownCall) {
 TEST(Seccomp, RulesBesideEachOther) {
   oci::Seccomp s = profile();
   s.syscalls = {rule({"personality"}), rule({"futex"})};
-  s.syscalls[0].args = {{0, 8, 0, "SCMP_CMP_EQ"}, {0, 0xffffffff, 0, "SCMP_CMP_EQ"}};  // one argument twice: either
+  s.syscalls[0].args = {{0, 8, 0, "SCMP_CMP_EQ"},
+                        {0, 0xffffffff, 0, "SCMP_CMP_EQ"}};  // one argument twice: either
   EXPECT_EQ(answer(s, 135, 8), SECCOMP_RET_ALLOW);
   EXPECT_EQ(answer(s, 135, 0xffffffff), SECCOMP_RET_ALLOW);
   EXPECT_EQ(answer(s, 135, 9), SECCOMP_RET_ERRNO | EPERM);
   EXPECT_EQ(answer(s, 135, 0x100000008), SECCOMP_RET_ERRNO | EPERM);  // high words count on 64 bits
   // Without conditions beats with, whatever the order; the first of two without stands.
-  s.syscalls = {rule({"personality"}, "SCMP_ACT_TRAP"), rule({"personality"}, "SCMP_ACT_LOG"), rule({"personality"}), rule({"futex"})};
+  s.syscalls = {rule({"personality"}, "SCMP_ACT_TRAP"), rule({"personality"}, "SCMP_ACT_LOG"),
+                rule({"personality"}), rule({"futex"})};
   s.syscalls[0].args = {{0, 8, 0, "SCMP_CMP_EQ"}};
   EXPECT_EQ(answer(s, 135, 8), SECCOMP_RET_LOG);
 }
@@ -173,7 +199,8 @@ TEST(Seccomp, UnknownNamesAreSkippedAndNativeIsTakenForGranted) {
   s.syscalls = {rule({"no_such_call", "getpid", "futex"})};
   EXPECT_EQ(answer(s, 39), SECCOMP_RET_ALLOW);
   auto program = compile_seccomp_for(Arch::kX86_64, s);
-  EXPECT_EQ(reference::verdict(program->code, {20, 0x40000003, {}}, false), SECCOMP_RET_ALLOW);  // getpid of i386
+  EXPECT_EQ(reference::verdict(program->code, {20, 0x40000003, {}}, false),
+            SECCOMP_RET_ALLOW);  // getpid of i386
   EXPECT_EQ(reference::verdict(program->code, {20, 0xC00000B7, {}}, false), SECCOMP_RET_KILL_THREAD);
 }
 
@@ -184,12 +211,16 @@ TEST(Seccomp, TooManyInstructionsIsAnError) {
     s.syscalls.back().args = {{1, i * 7, 0, "SCMP_CMP_EQ"}};
   }
   EXPECT_NE(error_of(s).find("the kernel takes at most 4096"), std::string::npos);
-  s.syscalls.resize(1000);  // long, but it fits; every value is found through jumps over more than 255 instructions
+  s.syscalls.resize(
+      1000);  // long, but it fits; every value is found through jumps over more than 255 instructions
   auto program = compile_seccomp_for(Arch::kX86_64, s);
   ASSERT_TRUE(program) << program.error().text();
   for (uint64_t i = 0; i < 1000; i++) {
-    ASSERT_EQ(reference::verdict(program->code, {16, kX86_64Audit, {0, i * 7}}, false), SECCOMP_RET_ALLOW) << i;
-    ASSERT_EQ(reference::verdict(program->code, {16, kX86_64Audit, {0, i * 7 + 1}}, false), SECCOMP_RET_ERRNO | EPERM) << i;
+    ASSERT_EQ(reference::verdict(program->code, {16, kX86_64Audit, {0, i * 7}}, false), SECCOMP_RET_ALLOW)
+        << i;
+    ASSERT_EQ(reference::verdict(program->code, {16, kX86_64Audit, {0, i * 7 + 1}}, false),
+              SECCOMP_RET_ERRNO | EPERM)
+        << i;
   }
 }
 
@@ -222,9 +253,12 @@ TEST(Seccomp, NamesForFeatures) {
   std::set<std::string> known;
   for (const auto& name : seccomp_known_flags()) known.insert(name);
   for (const auto& name : seccomp_supported_flags()) EXPECT_TRUE(known.contains(name));
-  EXPECT_GE(seccomp_supported_flags().size(), 3u);  // TSYNC, LOG and SPEC_ALLOW are older than any kernel this runs on
+  EXPECT_GE(seccomp_supported_flags().size(),
+            3u);  // TSYNC, LOG and SPEC_ALLOW are older than any kernel this runs on
   for (const auto* list : {"a", "o", "r"}) {
-    auto names = *list == 'a' ? seccomp_actions() : *list == 'o' ? seccomp_operators() : seccomp_architectures();
+    auto names = *list == 'a'   ? seccomp_actions()
+                 : *list == 'o' ? seccomp_operators()
+                                : seccomp_architectures();
     EXPECT_TRUE(std::ranges::is_sorted(names));
   }
 }

@@ -15,10 +15,12 @@ namespace onggi::rtcli {
 Result<int> run_spec(const Invocation& i) {
   bool rootless = TRY(i.args.flag("rootless"));
   bool cgroup_v2 = sys::cgroup_mode() == sys::CgroupMode::kV2;
-  oci::Spec spec = rootless ? policy::rootless_spec(::geteuid(), ::getegid(), cgroup_v2) : policy::default_spec(cgroup_v2);
+  oci::Spec spec =
+      rootless ? policy::rootless_spec(::geteuid(), ::getegid(), cgroup_v2) : policy::default_spec(cgroup_v2);
   UniqueFd bundle = TRY(open_at(AT_FDCWD, i.args.get("bundle", "."), O_PATH | O_DIRECTORY));
   // O_EXCL: a configuration that somebody wrote is never lost.
-  auto written = write_file_at(bundle.get(), "config.json", oci::emit_spec(spec) + "\n", O_CREAT | O_EXCL, 0666);
+  auto written =
+      write_file_at(bundle.get(), "config.json", oci::emit_spec(spec) + "\n", O_CREAT | O_EXCL, 0666);
   if (!written && written.error().kind() == ErrorKind::kExists)
     return fail(Error(ErrorKind::kExists, "spec: config.json exists already, remove it first", EEXIST));
   if (!written) return fail(std::move(written).error());

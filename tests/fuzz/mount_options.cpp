@@ -1,10 +1,11 @@
 // Mount options, one a line: what is set is not cleared, what is not known is kept as data.
+#include "oci/mount_options.h"
+
 #include <linux/mount.h>
 
 #include <algorithm>
 
 #include "fuzz.h"
-#include "oci/mount_options.h"
 
 using namespace onggi;
 
@@ -18,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   auto flags = oci::parse_mount_options(options);
   if (!flags) {
-    fuzz::require(flags.error().text().starts_with("mount option '"), "errors name the option", flags.error().text());
+    fuzz::require(flags.error().text().starts_with("mount option '"), "errors name the option",
+                  flags.error().text());
     return 0;
   }
   fuzz::require((flags->ms_set & flags->ms_clear) == 0, "a flag is set or cleared");
@@ -28,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // mount_setattr(2): all of __ATIME is cleared or none, and none is set without clearing.
   uint64_t cleared = flags->rec_attr_clr & kAtime;
   fuzz::require(cleared == 0 || cleared == kAtime, "access times are cleared as one");
-  fuzz::require((flags->rec_attr_set & kAtime) == 0 || cleared == kAtime, "access times are set after clearing");
+  fuzz::require((flags->rec_attr_set & kAtime) == 0 || cleared == kAtime,
+                "access times are set after clearing");
   fuzz::require(!flags->rbind || flags->bind, "rbind is a bind");
   auto known = oci::known_mount_options();
   for (const auto& [key, value] : flags->data)

@@ -1,4 +1,5 @@
-// config.json: any bytes give a Spec or an error; what was read, printed and read again is the same; judging it never fails badly.
+// config.json: any bytes give a Spec or an error; what was read, printed and read again is the same; judging
+// it never fails badly.
 #include "fuzz.h"
 #include "oci/check.h"
 #include "oci/emit.h"
@@ -9,7 +10,8 @@ using namespace onggi;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto spec = oci::parse_spec(fuzz::text_of(data, size));
   if (!spec) {
-    fuzz::require(spec.error().text().starts_with("config.json: "), "errors name the document", spec.error().text());
+    fuzz::require(spec.error().text().starts_with("config.json: "), "errors name the document",
+                  spec.error().text());
     return 0;
   }
   std::vector<std::string> warnings;
