@@ -473,7 +473,7 @@ TEST(CheckSpec, WarningsAreNotErrors) {
   s.process->capabilities = Capabilities{.bounding = {"CAP_CHOWN", "CAP_NEW"},
                                          .effective = {"CAP_NEW"},
                                          .inheritable = {"CAP_KILL"},
-                                         .permitted = {"CAP_KILL", "CAP_CHOWN"},
+                                         .permitted = {"CAP_KILL"},
                                          .ambient = {"CAP_KILL", "CAP_CHOWN"}};
   s.process->env.push_back("NOVALUE");
   s.mounts = {{"rel", "tmpfs", "t", {}, {}, {}},
@@ -485,7 +485,7 @@ TEST(CheckSpec, WarningsAreNotErrors) {
   std::vector<std::string> expected{
       "process.env: \"NOVALUE\" is not NAME=VALUE",
       "process.capabilities: \"CAP_NEW\" is no capability of this runtime, ignored",
-      "process.capabilities.ambient: \"CAP_CHOWN\" is not both permitted and inheritable, ignored",
+      "process.capabilities.ambient: \"CAP_CHOWN\" is not permitted, ignored",
       "mounts[0].destination: \"rel\" is relative, which is deprecated; taken as /rel",
       "mounts[1].options: a bind mount has no file system options, ignored: mode=7",
       "mounts[2].options: tmpcopyup belongs to tmpfs, ignored for \"bind\"",
