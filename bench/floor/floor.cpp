@@ -166,9 +166,9 @@ void device_rules_v2(int directory) {
   for (const DeviceRule& rule : kDeviceRules) {
     const int length = 4 + (rule.major >= 0) + (rule.minor >= 0);
     int left = length;
-    add(BPF_JMP | BPF_JNE | BPF_K, 2, 0, static_cast<int16_t>(left--), rule.type);
-    if (rule.major >= 0) add(BPF_JMP | BPF_JNE | BPF_K, 4, 0, static_cast<int16_t>(left--), rule.major);
-    if (rule.minor >= 0) add(BPF_JMP | BPF_JNE | BPF_K, 5, 0, static_cast<int16_t>(left--), rule.minor);
+    add(BPF_JMP | BPF_JNE | BPF_K, 2, 0, static_cast<int16_t>(--left), rule.type);
+    if (rule.major >= 0) add(BPF_JMP | BPF_JNE | BPF_K, 4, 0, static_cast<int16_t>(--left), rule.major);
+    if (rule.minor >= 0) add(BPF_JMP | BPF_JNE | BPF_K, 5, 0, static_cast<int16_t>(--left), rule.minor);
     add(BPF_JMP | BPF_JSET | BPF_K, 3, 0, static_cast<int16_t>(left - 1), ~rule.access & 7);
     add(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1);
     add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
@@ -306,7 +306,6 @@ void mask_paths(long root) {
       "proc/acpi",       "proc/asound",      "proc/kcore",       "proc/keys",    "proc/latency_stats",
       "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "sys/firmware", "proc/scsi"};
   constexpr const char* kReadonly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
-  long empty = -1;
   for (const char* path : kMasked) {
     const long at = sys(SYS_openat, root, ptr(path), O_PATH | O_CLOEXEC | O_NOFOLLOW);
     if (at == -ENOENT) continue;
@@ -315,13 +314,11 @@ void mask_paths(long root) {
     MUST(sys(SYS_newfstatat, at, ptr(""), ptr(&st), kEmptyPath));
     long cover;
     if (S_ISDIR(st.st_mode)) {
-      if (empty < 0) {
-        const long fs = MUST(sys(SYS_fsopen, ptr("tmpfs"), FSOPEN_CLOEXEC));
-        MUST(sys(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE));
-        empty = MUST(sys(SYS_fsmount, fs, FSMOUNT_CLOEXEC, kRo | kNosuid | kNodev | kNoexec));
-        sys(SYS_close, fs);
-      }
-      cover = MUST(sys(SYS_open_tree, empty, ptr(""), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | kEmptyPath));
+      // One each: kernels before 6.15 refuse to clone a mount that is not attached yet.
+      const long fs = MUST(sys(SYS_fsopen, ptr("tmpfs"), FSOPEN_CLOEXEC));
+      MUST(sys(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE));
+      cover = MUST(sys(SYS_fsmount, fs, FSMOUNT_CLOEXEC, kRo | kNosuid | kNodev | kNoexec));
+      sys(SYS_close, fs);
     } else {
       cover = MUST(sys(SYS_open_tree, root, ptr("dev/null"), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
       set_readonly(cover);
