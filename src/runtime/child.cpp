@@ -430,6 +430,7 @@ long process_step(Child& c, const Step& s, uint32_t index) {
     case Op::kCwd: return set_cwd(c, s);
     case Op::kHome: return find_home(c, s);
     case Op::kFindExec: return find_exec(c);
+    case Op::kReady: send(c, ChildMessageKind::kReady, index, 0, 0); return 0;
     case Op::kWaitStart: return wait_start(c, s);
     case Op::kExec: return exec_program(c);
     default: return -ENOSYS;

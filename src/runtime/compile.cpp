@@ -154,13 +154,18 @@ Result<> add_affinity(CompiledPlan& plan, const std::string& list, const std::st
 
 }  // namespace
 
+bool is_staged(const oci::Spec& spec) {
+  NamespaceSet ns = namespace_set(spec);
+  return (ns.created & CLONE_NEWUSER) || (ns.joined & (CLONE_NEWUSER | CLONE_NEWPID));
+}
+
 Result<CompiledPlan> compile_create(const CompileInput& in) {
   const oci::Spec& spec = *in.spec;
   CompiledPlan plan;
   PlanBuilder& b = plan.builder;
   NamespaceSet ns = namespace_set(spec);
   plan.new_user_namespace = (ns.created & CLONE_NEWUSER) != 0;
-  plan.staged = plan.new_user_namespace || (ns.joined & (CLONE_NEWUSER | CLONE_NEWPID));
+  plan.staged = is_staged(spec);
   for (int fd : {in.proc_fd, in.root_tree_fd, in.exec_fifo, in.status_fifo})
     if (fd >= 0) plan.fds.push_back(fd);
   for (const auto& p : in.prepared) plan.fds.push_back(p.fd);
@@ -205,7 +210,7 @@ Result<CompiledPlan> compile_create(const CompileInput& in) {
   process.exec_fifo = in.exec_fifo;
   process.status_fifo = in.status_fifo;
   process.start_hooks = !spec.hooks.start_container.empty();
-  process.sync_created = true;
+  process.sync_created = in.sync_created;
   process.console_bind = has_mount_ns;
   process.selinux = in.selinux;
   process.apparmor = in.apparmor;

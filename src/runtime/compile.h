@@ -40,6 +40,7 @@ struct CompileInput {
   int root_tree_fd = -1;     // detached root tree prepared by the parent, or -1
   std::vector<PreparedMount> prepared;
   int exec_fifo = -1, status_fifo = -1;  // create: wait for start; -1: go on at once
+  bool sync_created = true;  // false: the parent has recorded the process before; nobody waits at the end
   bool parent_hooks = false; // prestart, createRuntime or createContainer hooks exist
   const policy::SeccompProgram* seccomp = nullptr;
   bool selinux = false, apparmor = false;  // enabled on this host
@@ -54,6 +55,8 @@ struct CompiledPlan {
   std::vector<int> fds;       // descriptors that the child inherits
 };
 
+// Whether a first process must prepare (user namespace, joined pid namespace) before the container's own is cloned.
+bool is_staged(const oci::Spec& spec);
 Result<CompiledPlan> compile_create(const CompileInput& input);
 
 // Join of a running container for `exec` and for hooks that run in the container's namespaces.
@@ -85,7 +88,7 @@ struct ProcessInput {
   int proc_fd = -1;
   int exec_fifo = -1, status_fifo = -1;
   bool start_hooks = false;
-  bool sync_created = false;
+  bool sync_created = false;    // SyncPoint::kCreated before start or exec; otherwise kReady
   bool console_bind = false;
   bool selinux = false, apparmor = false;
   bool user_namespace = false;

@@ -214,6 +214,7 @@ Result<> ProcessCompiler::run() {
   b.add(Op::kFindExec);
   if (p.no_new_privileges && !late_filter) seccomp();
   if (in.sync_created) b.add(Op::kSync).a = static_cast<uint64_t>(SyncPoint::kCreated);
+  else b.add(Op::kReady);
   if (in.exec_fifo >= 0) {
     Step& wait = b.add(Op::kWaitStart);
     wait.fd_a = in.exec_fifo;

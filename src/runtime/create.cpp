@@ -80,6 +80,7 @@ class Creation {
   Result<> make_cgroup(int pid);
   Result<> record_created(int pid);
   Result<> apply_from_outside(int pid);
+  Result<> record_early(int pid);
   Result<> run_create_hooks(int pid, int pidfd);
   LaunchHandlers handlers();
   HookPlace container_place(int pidfd) const;
@@ -94,6 +95,7 @@ class Creation {
   std::unique_ptr<Cgroup> cgroup_;
   bool born_in_v2_ = false;  // hybrid: the clone itself joined the v2 tree
   bool cgroup_made_ = false;
+  bool born_in_cgroup_ = false;  // CLONE_INTO_CGROUP takes it into all there is
   policy::SeccompProgram seccomp_;
   std::vector<NsFd> namespace_fds_;
   std::vector<MountFd> prepared_fds_;
@@ -157,7 +159,6 @@ Result<> Creation::open_state() {
   record_.owner = ::getuid() == 0 ? "root" : std::to_string(::getuid());
   record_.phase = "creating";
   record_.rootless = context_.rootless;
-  TRY_VOID(dir_.save_config(config_));
   return {};
 }
 
@@ -209,6 +210,10 @@ Result<> Creation::compile() {
   input_.proc_fd = proc_.get();
   input_.exec_fifo = exec_fifo_.get();
   input_.status_fifo = status_fifo_.get();
+  // The clone took care of v2; a staged start still meets the parent there, which learns the pid only then.
+  if (born_in_cgroup_ && !is_staged(spec_)) input_.join_cgroup = false;
+  input_.sync_created = !run_ || !spec_.hooks.start_container.empty() || spec_.linux.intel_rdt || cgroup_->needs_pid() ||
+                        (is_staged(spec_) && !input_.join_cgroup);
   input_.parent_hooks =
       !spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty() || !spec_.hooks.create_container.empty();
   input_.seccomp = &seccomp_;
@@ -291,13 +296,21 @@ Result<> Creation::record_created(int pid) {
   return {};
 }
 
+// `run` without hooks at the end: the process is recorded while it sets itself up, and needs no answer before it executes the program.
+Result<> Creation::record_early(int pid) {
+  if (!plan_.new_user_namespace) TRY_VOID(apply_from_outside(pid));
+  return record_created(pid);
+}
+
 LaunchHandlers Creation::handlers() {
   LaunchHandlers h;
   h.phase = context_.phase;
   h.warning = context_.warn;
-  h.after_spawn = [this]() -> Result<> {
-    if (cgroup_->needs_pid()) return {};
-    return make_cgroup(0);
+  h.after_spawn = [this](int pid) -> Result<> {
+    TRY_VOID(dir_.save_config(config_));
+    if (!cgroup_->needs_pid()) TRY_VOID(make_cgroup(0));
+    if (!input_.sync_created && !plan_.staged) return record_early(pid);
+    return {};
   };
   h.map_ids = [this](int pid) -> Result<> {
     // The first process of a staged start has joined nothing yet; its limits are those of the runtime.
@@ -311,6 +324,7 @@ LaunchHandlers Creation::handlers() {
       return std::vector<UniqueFd>{};
     }
     TRY_VOID(make_cgroup(0));
+    if (!input_.sync_created && plan_.staged) TRY_VOID(record_early(pid));
     return cgroup_->join_fds({}, born_in_v2_ ? JoinV2::kLeaveOut : JoinV2::kInclude);
   };
   h.net_devices = [this](int pid) -> Result<> {
@@ -363,13 +377,14 @@ Result<Started> Creation::go() {
   TRY_VOID(check_terminal());
   TRY_VOID(open_state());
   TRY_VOID(plan_cgroup());
-  TRY_VOID(dir_.save(record_));
+  TRY_VOID(dir_.save_new(record_));
   phase("state");
   TRY_VOID(open_inputs());
   phase("seccomp and inputs");
   UniqueFd cgroup_fd;
   // v2 takes part in the clone itself; joining it later makes the kernel wait for a grace period.
   bool into = !cgroup_->needs_pid() && host_cgroup_mode() == CgroupMode::kV2;
+  born_in_cgroup_ = into;
   if (into) {
     TRY_VOID(make_cgroup(0));
     cgroup_fd = TRY(cgroup_->clone_fd());
@@ -384,7 +399,11 @@ Result<Started> Creation::go() {
   args.cgroup_fd = cgroup_fd.get();
   args.waits_for_start = !run_;
   LaunchHandlers h = handlers();
-  if (into) h.join_cgroup = [](int) -> Result<std::vector<UniqueFd>> { return std::vector<UniqueFd>{}; };
+  if (into)
+    h.join_cgroup = [this](int pid) -> Result<std::vector<UniqueFd>> {
+      if (!input_.sync_created && plan_.staged) TRY_VOID(record_early(pid));
+      return std::vector<UniqueFd>{};
+    };
   Launched child = TRY(launch(args, h));
   rollback_.push([&] {
     (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);

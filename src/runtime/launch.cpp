@@ -161,6 +161,11 @@ class Session {
   const LaunchHandlers& handlers_;
   UniqueFd socket_;
   Launched child_;
+  std::string plan_number_, sync_number_;
+  const char* argv_[4] = {"onggi-init", nullptr, nullptr, nullptr};
+  const char* envp_[1] = {nullptr};
+  std::vector<int> inherit_;
+  sys::SpawnArgs spawn_;
   bool created_ = false;
 };
 
@@ -171,22 +176,25 @@ Result<> Session::start() {
   UniqueFd theirs(pair[1]);
   UniqueFd program = TRY(child_program());
   UniqueFd plan = TRY(plan_file(*args_.plan));
-  std::string plan_number = std::to_string(plan.get()), sync_number = std::to_string(theirs.get());
-  const char* argv[] = {"onggi-init", plan_number.c_str(), sync_number.c_str(), nullptr};
-  const char* envp[] = {nullptr};
-  std::vector<int> inherit = args_.plan->fds;
-  inherit.push_back(plan.get());
-  inherit.push_back(theirs.get());
-  sys::SpawnArgs spawn;
-  spawn.clone_flags = args_.plan->clone_flags;
-  spawn.exec_fd = program.get();
-  spawn.argv = argv;
-  spawn.envp = envp;
-  spawn.cgroup_fd = args_.cgroup_fd;
-  spawn.inherit = inherit.data();
-  spawn.inherit_count = static_cast<int>(inherit.size());
-  for (int i = 0; i < 3; i++) spawn.stdio[i] = args_.stdio[i];
-  sys::Spawned s = TRY(sys::spawn(spawn));
+  // The new process reads these while it is on its way to exec; this object lives until it has answered.
+  plan_number_ = std::to_string(plan.get());
+  sync_number_ = std::to_string(theirs.get());
+  argv_[1] = plan_number_.c_str();
+  argv_[2] = sync_number_.c_str();
+  inherit_ = args_.plan->fds;
+  inherit_.push_back(plan.get());
+  inherit_.push_back(theirs.get());
+  spawn_.clone_flags = args_.plan->clone_flags;
+  spawn_.exec_fd = program.get();
+  spawn_.argv = argv_;
+  spawn_.envp = envp_;
+  spawn_.cgroup_fd = args_.cgroup_fd;
+  spawn_.inherit = inherit_.data();
+  spawn_.inherit_count = static_cast<int>(inherit_.size());
+  // Only with other work to do meanwhile is it worth not to wait.
+  spawn_.wait = !handlers_.after_spawn;
+  for (int i = 0; i < 3; i++) spawn_.stdio[i] = args_.stdio[i];
+  sys::Spawned s = TRY(sys::spawn(spawn_));
   child_.pid = s.pid;
   child_.pidfd = std::move(s.pidfd);
   return {};
@@ -233,6 +241,10 @@ Result<bool> Session::handle(Received& r) {
       phase(sync_name(static_cast<SyncPoint>(m.value)));
       TRY_VOID(handle_sync(static_cast<SyncPoint>(m.value)));
       return created_ && args_.waits_for_start;
+    case ChildMessageKind::kReady:
+      phase("child: ready");
+      created_ = true;
+      return false;
     case ChildMessageKind::kPid:
       TRY_VOID(handle_pid(m.value));
       return false;
@@ -260,6 +272,7 @@ Result<bool> Session::handle(Received& r) {
 
 Error Session::ended_early() {
   auto status = sys::wait_pidfd(child_.pidfd.get());
+  if (!spawn_.wait && sys::spawn_error()) return Error::os("execute the child program", "", sys::spawn_error());
   std::string text = "the container's first process ended before it could start";
   if (status && status->signalled) text += ": killed by signal " + std::to_string(status->value) +
                                            (status->value == SIGKILL ? " (is its memory limit too low?)" : "");
@@ -280,7 +293,7 @@ Result<Launched> Session::run() {
   TRY_VOID(start());
   phase("spawn");
   if (handlers_.after_spawn)
-    if (auto r = handlers_.after_spawn(); !r) return fail(abort(std::move(r).error()));
+    if (auto r = handlers_.after_spawn(child_.pid); !r) return fail(abort(std::move(r).error()));
   phase("cgroup made");
   for (;;) {
     auto received = receive(socket_.get());

@@ -13,7 +13,7 @@ namespace onggi::runtime {
 
 // What the parent does at each meeting point. An unset function means "nothing to do". An error ends the child.
 struct LaunchHandlers {
-  std::function<Result<>()> after_spawn;                             // work that overlaps with the child's
+  std::function<Result<>(int pid)> after_spawn;                      // work that overlaps with the child's
   std::function<Result<>(int pid)> map_ids;                          // SyncPoint::kMapped
   std::function<Result<std::vector<UniqueFd>>(int pid)> join_cgroup; // SyncPoint::kCgroup
   std::function<Result<>(int pid)> net_devices;                      // SyncPoint::kNetDevices

@@ -77,6 +77,7 @@ enum class Op : uint16_t {
   kCwd,                // str: chdir and verify that it is inside the root, flags: kTolerateEperm
   kHome,               // a: uid: HOME from /etc/passwd into the spare slot of envp
   kFindExec,           // picks the first executable candidate
+  kReady,              // tells the parent, without waiting, that only the exec is left
   kWaitStart,          // fd_a: exec FIFO, fd_b: status FIFO; a: 1 when startContainer hooks must run
   kExec,
 };
@@ -172,6 +173,7 @@ enum class ChildMessageKind : uint32_t {
   kSeccompFd,   // value: number of the listener in the child
   kCopyUp,      // two fds: source directory, new tmpfs
   kWarning,     // step, error, detail: went on without
+  kReady,       // only the exec is left
 };
 struct ChildMessage {
   ChildMessageKind kind = ChildMessageKind::kFailed;

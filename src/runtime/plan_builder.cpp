@@ -139,6 +139,7 @@ std::string PlanBuilder::describe(uint32_t index) const {
     case Op::kHome: return "find HOME in /etc/passwd";
     case Op::kFindExec:
     case Op::kExec: return "exec";
+    case Op::kReady: return "report readiness";
     case Op::kWaitStart: return "wait for start";
   }
   return "step " + std::to_string(index);

@@ -131,8 +131,8 @@ void StateDir::unlock() { (void)::flock(dir_.get(), LOCK_UN); }
 
 Result<StateRecord> StateDir::load() const {
   auto text = read_file_at(dir_.get(), "state.json", 1 << 20);
-  if (!text && text.error().os_errno() == ENOENT) {
-    // Killed between making the directory and writing the file: nothing else exists yet.
+  if ((text && text->empty()) || (!text && text.error().os_errno() == ENOENT)) {
+    // Before the first write, or killed there: nothing else exists yet.
     StateRecord record;
     record.id = id_;
     record.phase = "creating";
@@ -146,6 +146,12 @@ Result<> StateDir::save(const StateRecord& record) const {
   JsonWriter w;
   json_write(w, record);
   return replace_file_at(dir_.get(), "state.json", w.text());
+}
+
+Result<> StateDir::save_new(const StateRecord& record) const {
+  JsonWriter w;
+  json_write(w, record);
+  return write_file_at(dir_.get(), "state.json", w.text(), O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
 }
 
 Result<> StateDir::save_config(std::string_view json) const {

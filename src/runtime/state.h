@@ -55,6 +55,8 @@ class StateDir {
 
   Result<StateRecord> load() const;
   Result<> save(const StateRecord& record) const;
+  // The first record of a new container: nobody reads it yet, so no rename is needed.
+  Result<> save_new(const StateRecord& record) const;
   Result<> save_config(std::string_view json) const;
   Result<std::string> config_json() const;
   // Removes the files and the directory.

@@ -25,8 +25,9 @@ alignas(64) char spawn_stack[16384];
 
 struct Trampoline {
   const SpawnArgs* args;
-  int error;
+  volatile int error;
 };
+Trampoline trampoline;
 
 long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
 #if defined(__x86_64__)
@@ -94,25 +95,28 @@ long clone_with_stack(clone_args* args, Trampoline* t) {
 Result<Spawned> spawn(const SpawnArgs& args) {
   int pidfd = -1;
   clone_args clone = {};
-  clone.flags = args.clone_flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  clone.flags = args.clone_flags | CLONE_VM | (args.wait ? CLONE_VFORK : 0) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
   clone.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   clone.exit_signal = SIGCHLD;
   if (args.cgroup_fd >= 0) {
     clone.flags |= CLONE_INTO_CGROUP;
     clone.cgroup = static_cast<uint64_t>(args.cgroup_fd);
   }
-  Trampoline t = {&args, 0};
-  long pid = clone_with_stack(&clone, &t);
+  trampoline.args = &args;
+  trampoline.error = 0;
+  long pid = clone_with_stack(&clone, &trampoline);
   if (pid < 0) return fail(Error::os("clone3 a process into new namespaces", "", static_cast<int>(-pid)));
   Spawned spawned;
   spawned.pid = static_cast<int>(pid);
   spawned.pidfd = PidFd(pidfd);
-  if (t.error) {
+  if (args.wait && trampoline.error) {
     (void)wait_pidfd(pidfd);
-    return fail(Error::os("execute", args.exec_path ? args.exec_path : "the child program", t.error));
+    return fail(Error::os("execute", args.exec_path ? args.exec_path : "the child program", trampoline.error));
   }
   return spawned;
 }
+
+int spawn_error() { return trampoline.error; }
 
 Result<PidFd> pidfd_open(int pid) {
   long fd = syscall(SYS_pidfd_open, pid, 0);

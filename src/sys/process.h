@@ -35,7 +35,13 @@ struct SpawnArgs {
   int inherit_count = 0;
   int stdio[3] = {-1, -1, -1};  // replaces descriptors 0-2 when set; must not be 0-2 themselves
   const char* directory = nullptr;
+  // False: return at once, while the new process may still be on its way to exec. Everything that `args` refers to (and args
+  // itself) must then stay as it is until the program has given a sign of life, and no other process may be started before. Why the
+  // exec failed, if it did, is told by spawn_error().
+  bool wait = true;
 };
+// After spawn(wait = false): positive errno of a failed exec, 0 otherwise.
+int spawn_error();
 
 // clone3(CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | CLONE_PIDFD | flags), then execveat in the child. The new process shares
 // nothing with the caller afterwards. Returns when the program runs; an exec that fails is an error here (and reaped).
