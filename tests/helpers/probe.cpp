@@ -58,6 +58,22 @@ int do_syscall(int argc, char** argv) {
   return 0;
 }
 
+// "syscall32 N [ARG]...": the same through the gate of 32-bit programs, with numbers of i386; at most three arguments.
+int do_syscall32(int argc, char** argv) {
+#if defined(__x86_64__)
+  long a[4] = {};
+  for (int i = 0; i < argc && i < 4; i++) a[i] = static_cast<long>(strtoull(argv[i], nullptr, 0));
+  long r;
+  asm volatile("int $0x80" : "=a"(r) : "a"(a[0]), "b"(a[1]), "c"(a[2]), "d"(a[3]) : "memory", "r8", "r9", "r10", "r11");
+  const int result = static_cast<int>(r);
+  printf("%d %d\n", result < 0 ? -1 : result, result < 0 ? -result : 0);
+  return 0;
+#else
+  (void)argc, (void)argv;
+  return 1;
+#endif
+}
+
 int do_sched() {
   SchedAttr s{};
   if (syscall(SYS_sched_getattr, 0, &s, sizeof s, 0) != 0) return perror("sched_getattr"), 1;
@@ -192,6 +208,7 @@ int run(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   const char* arg = argc > 2 ? argv[2] : "";
   if (strcmp(what, "syscall") == 0) return do_syscall(argc - 2, argv + 2);
+  if (strcmp(what, "syscall32") == 0) return do_syscall32(argc - 2, argv + 2);
   if (strcmp(what, "sched") == 0) return do_sched();
   if (strcmp(what, "clock") == 0) return do_clock();
   if (strcmp(what, "alloc") == 0) return do_alloc(arg);

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import unittest
 
-from onggi_test import RuntimeTest, deviates, needs, wait_until
+from onggi_test import RuntimeTest, deviates, helper, needs, wait_until
 
 GETPPID, PERSONALITY, SETHOSTNAME, GETRESUID, MKDIRAT, MKDIR = 110, 135, 170, 118, 258, 83
 EPERM, ENOSYS = 1, 38
@@ -114,6 +114,51 @@ class Arguments(SeccompTest):
         rules = [{"names": ["getresuid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99, "args": [{"index": 0, "value": v, "op": "SCMP_CMP_EQ"}]} for v in (1, 7)]
         for value, hit in ((1, True), (7, True), (3, False)):
             self.assertEqual(hit, self.call(self.profile(*rules), GETRESUID, value, 0, 0)[1] == 99)
+
+
+class Architectures(SeccompTest):
+    """The other ways into an x86_64 kernel: programs of 32 bits (int 0x80) and of x32 (numbers with bit 30)."""
+
+    GETPPID32, SOCKETCALL32, SOCKET32, X32 = 64, 102, 359, 1 << 30
+
+    def call32(self, profile, *numbers, **kwargs):
+        if subprocess.run([helper("onggi-test-probe"), "syscall32", "20"], capture_output=True).returncode:
+            self.skipTest("the kernel runs no 32-bit programs")
+        b = self.bundle("/bin/probe", "syscall32", *[str(n) for n in numbers])
+        b.linux["seccomp"] = profile
+        return self.run_bundle(b, **kwargs)
+
+    def deny(self, name, *architectures, **more):
+        return self.profile({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}, architectures=list(architectures), **more)
+
+    def test_listed_architecture_has_the_rules(self):
+        both = self.deny("getppid", "SCMP_ARCH_X86_64", "SCMP_ARCH_X86")
+        self.assertEqual("-1 77", self.call32(both, self.GETPPID32).out.strip())
+        self.assertEqual((-1, 77), self.call(both, GETPPID))
+
+    def test_architecture_that_is_not_listed_is_killed(self):
+        self.assertEqual(128 + 31, self.call32(self.deny("getppid", "SCMP_ARCH_X86_64"), self.GETPPID32, check=False).rc)
+
+    def test_multiplexed_calls(self):
+        """i386 reaches socket(2) by its own number and as the first sub-call of socketcall(2)."""
+        profile = self.deny("socket", "SCMP_ARCH_X86_64", "SCMP_ARCH_X86")
+        self.assertEqual("-1 77", self.call32(profile, self.SOCKET32, 1, 1, 0).out.strip())
+        self.assertEqual("-1 77", self.call32(profile, self.SOCKETCALL32, 1, 0).out.strip())
+        self.assertNotIn("77", self.call32(profile, self.SOCKETCALL32, 2, 0).out)
+
+    def test_x32(self):
+        number = self.X32 + GETPPID
+        self.assertEqual((-1, 77), self.call(self.deny("getppid", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32"), number))
+        b = self.bundle("/bin/probe", "syscall", str(number))
+        b.linux["seccomp"] = self.deny("getppid", "SCMP_ARCH_X86_64")
+        self.assertEqual(128 + 31, self.run_bundle(b, check=False).rc)
+
+    @deviates(crun="gives the default action")
+    def test_calls_newer_than_the_profile_do_not_exist(self):
+        """ENOSYS makes a library fall back to an older call, where EPERM makes it fail."""
+        profile = self.profile({"names": json.loads(ALLOWED), "action": "SCMP_ACT_ALLOW"}, default="SCMP_ACT_ERRNO")
+        self.assertEqual((-1, ENOSYS), self.call(profile, 600))
+        self.assertEqual((-1, EPERM), self.call(profile, GETPPID))
 
 
 class Errors(SeccompTest):
