@@ -8,14 +8,15 @@
 namespace onggi::policy {
 namespace {
 
-struct SyscallRow {
+// As generated; used by the compiler only, to fill kSyscalls.
+struct GeneratedRow {
   std::string_view name;
   int32_t number[kArchCount];
 };
-constexpr SyscallRow kSyscalls[] = {
+constexpr GeneratedRow kGenerated[] = {
 #include "policy/syscalls.inc"
 };
-constexpr size_t kRows = std::size(kSyscalls);
+constexpr size_t kRows = std::size(kGenerated);
 
 constexpr ArchInfo kArches[kArchCount] = {
     {"SCMP_ARCH_X86_64", 0xC000003E, false, false, 0, kNone, kNone},
@@ -40,6 +41,49 @@ constexpr ArchInfo kArches[kArchCount] = {
     {"SCMP_ARCH_LOONGARCH64", 0xC0000102, false, false, 0, kNone, kNone},
 };
 
+// What is looked up: name and numbers side by side, small and in alphabetic order like most profiles, since
+// at the start of a program every line of memory is a cache miss.
+struct SyscallRow {
+  uint8_t length;
+  char name[29];
+  int16_t number[kArchCount];  // packed
+  [[nodiscard]] constexpr std::string_view view() const { return {name, length}; }
+};
+
+// Packed numbers: from the architecture's base on; below zero the mark of a multiplexed call; kPackedNone; or
+// one of arm's private calls.
+constexpr int16_t kPackedNone = INT16_MIN, kPackedArm = 0x4000;
+constexpr int32_t kArmPrivate = 0xf0000;
+
+constexpr int16_t pack(int32_t number, int32_t base) {
+  if (number == kNone) return kPackedNone;
+  if (number < 0) return static_cast<int16_t>(number);
+  if (number >= kArmPrivate && base == 0) return static_cast<int16_t>(number - kArmPrivate + kPackedArm);
+  return static_cast<int16_t>(number - base);
+}
+constexpr int32_t unpack(int16_t packed, int32_t base) {
+  if (packed == kPackedNone) return kNone;
+  if (packed < 0) return packed;
+  return packed >= kPackedArm ? packed - kPackedArm + kArmPrivate : packed + base;
+}
+
+constexpr auto kSyscalls = [] {
+  std::array<SyscallRow, kRows> rows{};
+  for (size_t row = 0; row < kRows; row++) {
+    rows[row].length = static_cast<uint8_t>(kGenerated[row].name.size());
+    for (size_t i = 0; i < kGenerated[row].name.size(); i++) rows[row].name[i] = kGenerated[row].name[i];
+    for (size_t i = 0; i < kArchCount; i++)
+      rows[row].number[i] = pack(kGenerated[row].number[i], kArches[i].base);
+  }
+  return rows;
+}();
+static_assert([] {
+  for (size_t row = 0; row < kRows; row++)
+    for (size_t i = 0; i < kArchCount; i++)
+      if (unpack(kSyscalls[row].number[i], kArches[i].base) != kGenerated[row].number[i]) return false;
+  return true;
+}());
+
 constexpr uint32_t hash(std::string_view s) {
   uint32_t h = 2166136261u;  // FNV-1a
   for (char c : s) h = (h ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -52,7 +96,7 @@ static_assert(kRows * 2 < kPlaces);
 constexpr auto kPlaceOf = [] {
   std::array<uint16_t, kPlaces> places{};  // row + 1; 0 is empty
   for (size_t row = 0; row < kRows; row++) {
-    size_t at = hash(kSyscalls[row].name) % kPlaces;
+    size_t at = hash(kGenerated[row].name) % kPlaces;
     while (places[at]) at = (at + 1) % kPlaces;
     places[at] = static_cast<uint16_t>(row + 1);
   }
@@ -104,14 +148,17 @@ Arch native_arch() {
 std::optional<uint16_t> find_syscall(std::string_view name) {
   for (size_t at = hash(name) % kPlaces; kPlaceOf[at]; at = (at + 1) % kPlaces) {
     uint16_t row = static_cast<uint16_t>(kPlaceOf[at] - 1);
-    if (kSyscalls[row].name == name) return row;
+    if (kSyscalls[row].view() == name) return row;
   }
   return std::nullopt;
 }
 
-std::string_view syscall_name(uint16_t row) { return kSyscalls[row].name; }
+std::string_view syscall_name(uint16_t row) { return kSyscalls[row].view(); }
 size_t syscall_count() { return kRows; }
-int32_t syscall_number(uint16_t row, Arch arch) { return kSyscalls[row].number[static_cast<size_t>(arch)]; }
+int32_t syscall_number(uint16_t row, Arch arch) {
+  auto column = static_cast<size_t>(arch);
+  return unpack(kSyscalls[row].number[column], kArches[column].base);
+}
 
 int32_t direct_number(int32_t mark, Arch arch) {
   for (const DirectRow& row : kDirect)
