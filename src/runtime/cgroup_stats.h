@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -92,7 +93,8 @@ struct CgroupStats {
 
 // Readers. A file that the kernel does not have leaves its members at zero; one that cannot be understood is an error.
 Result<> read_stats_v1(std::string_view controller, const std::string& dir, CgroupStats& stats);
-Result<> read_stats_v2(const std::string& dir, CgroupStats& stats);
+// `wanted` chooses controllers ("cpu", "memory", "io", "pids", "hugetlb"): a hybrid host has only some of them on v2.
+Result<> read_stats_v2(const std::string& dir, CgroupStats& stats, const std::function<bool(std::string_view)>& wanted);
 
 // {"type":"stats","id":...,"data":{...}} without a newline.
 std::string stats_json(const CgroupStats& stats, std::string_view id);

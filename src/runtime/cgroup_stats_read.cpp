@@ -313,27 +313,32 @@ Result<> read_stats_v1(std::string_view controller, const std::string& dir, Cgro
   return {};
 }
 
-Result<> read_stats_v2(const std::string& dir, CgroupStats& stats) {
-  TRY_VOID(pids(dir, stats));
-  if (stats.pids_current == 0)
-    if (auto inside = sys::cgroup_pids(dir, true)) stats.pids_current = inside->size();
-  TRY_VOID(memory_v2(dir, stats.memory));
-  TRY_VOID(io_v2(dir, stats.blkio));
-  TRY_VOID(cpu_v2(dir, stats.cpu));
-  return hugetlb_v2(dir, stats);
+Result<> read_stats_v2(const std::string& dir, CgroupStats& stats, const std::function<bool(std::string_view)>& wanted) {
+  if (wanted("pids")) {
+    TRY_VOID(pids(dir, stats));
+    if (stats.pids_current == 0)
+      if (auto inside = sys::cgroup_pids(dir, true)) stats.pids_current = inside->size();
+  }
+  if (wanted("memory")) TRY_VOID(memory_v2(dir, stats.memory));
+  if (wanted("io")) TRY_VOID(io_v2(dir, stats.blkio));
+  if (wanted("cpu")) TRY_VOID(cpu_v2(dir, stats.cpu));
+  return wanted("hugetlb") ? hugetlb_v2(dir, stats) : Result<>{};
 }
 
 Result<CgroupStats> FsCgroup::stats() {
   CgroupStats stats;
-  if (pure_v2()) {
-    TRY_VOID_CTX(read_stats_v2(dirs_[0].path, stats), "read statistics");
-    return stats;
-  }
+  auto in_v1 = [this](std::string_view controller) {
+    for (const CgroupDirectory& dir : dirs_)
+      for (const std::string& c : dir.controllers)
+        if (c == controller) return true;
+    return false;
+  };
   for (const CgroupDirectory& dir : dirs_) {
     for (const std::string& controller : dir.controllers)
       TRY_VOID_CTX(read_stats_v1(controller, dir.path, stats), "read statistics");
-    // What a hybrid host keeps in the v2 tree; the v1 hierarchies count the rest.
-    if (dir.v2()) TRY_VOID_CTX(hugetlb_v2(dir.path, stats), "read statistics");
+    // On a hybrid host v1 counts what it has.
+    auto left = [&](std::string_view c) { return !in_v1(c == "io" ? "blkio" : c == "cpu" ? "cpuacct" : c); };
+    if (dir.v2()) TRY_VOID_CTX(read_stats_v2(dir.path, stats, left), "read statistics");
   }
   return stats;
 }
