@@ -5,6 +5,5 @@ namespace onggi::rtcli {
 
 Result<int> run_checkpoint(const Invocation&) { return fail(Error::unsupported("not built yet")); }
 Result<int> run_restore(const Invocation&) { return fail(Error::unsupported("not built yet")); }
-Result<int> run_monitor(const Invocation&) { return fail(Error::unsupported("not built yet")); }
 
 }  // namespace onggi::rtcli

@@ -1,0 +1,381 @@
+// The monitor does no work of its own on the container: it executes this program again for `create` and `start`, adopts the container's init as
+// subreaper, and then only moves bytes. So its memory is a poll loop, a few buffers and the log writer, whatever the configuration's
+// size, and it can be killed without harm to the container.
+#include "runtime/monitor.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "runtime/monitor_log.h"
+#include "runtime/monitor_wire.h"
+#include "runtime/protocol.h"
+#include "sys/process.h"
+
+namespace onggi::runtime {
+
+namespace {
+
+constexpr size_t kMaxClients = 16;  // per socket; further ones are refused by closing
+constexpr size_t kBlock = 16384;
+char block[kBlock + 1];
+
+class Monitor {
+ public:
+  Monitor(const RuntimeContext& context, int control) : context_(context) { controls_.emplace_back(::fcntl(control, F_DUPFD_CLOEXEC, 3)); }
+  Result<> run();
+
+ private:
+  Result<> create(std::string_view payload);
+  Result<> open_streams(bool stdin_open, UniqueFd (&child)[3]);
+  Result<> receive_console();
+  Result<> run_self(std::vector<std::string> words, const UniqueFd (&stdio)[3], std::string* error);
+  Result<> start();
+  Result<> adopt();
+  void serve();
+  void tell(MonitorMessage type, std::string_view payload);
+  void handle_control(UniqueFd& client);
+  void handle_attach(UniqueFd& client);
+  void handle_command(int client, MonitorMessage type, std::string_view payload);
+  void accept_client(int listener, std::vector<UniqueFd>& clients);
+  bool forward(UniqueFd& from, int stream);
+  void feed(std::string_view data);
+  void resize(std::string_view payload);
+  void look_for_ooms();
+  void reap();
+  void finish();
+
+  const RuntimeContext& context_;
+  CreateBody options_;
+  std::string id_, bundle_, directory_;
+  LogWriter log_;
+  std::vector<UniqueFd> controls_, attached_;
+  UniqueFd control_listener_, attach_listener_, console_listener_;
+  UniqueFd input_, out_, err_, master_, oom_, signals_;
+  PidFd init_;
+  int pid_ = -1;
+  bool created_ = false, ended_ = false;
+  uint64_t ooms_ = 0;
+  sys::ExitStatus status_;
+  std::unique_ptr<Cgroup> cgroup_;
+};
+
+Result<> Monitor::open_streams(bool stdin_open, UniqueFd (&child)[3]) {
+  auto make = [](UniqueFd& read, UniqueFd& write) -> Result<> {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) < 0) return fail(Error::os("make a pipe", ""));
+    read = UniqueFd(ends[0]);
+    write = UniqueFd(ends[1]);
+    return {};
+  };
+  if (stdin_open) {
+    TRY_VOID(make(child[0], input_));
+    (void)::fcntl(input_.get(), F_SETFL, O_NONBLOCK);
+  } else {
+    child[0] = TRY(open_at(AT_FDCWD, "/dev/null", O_RDONLY));
+  }
+  TRY_VOID(make(out_, child[1]));
+  return make(err_, child[2]);
+}
+
+// Executes this program; its standard error is collected for the error.
+Result<> Monitor::run_self(std::vector<std::string> words, const UniqueFd (&stdio)[3], std::string* error) {
+  std::vector<std::string> all = {"onggi-runtime", "--root", context_.root};
+  if (context_.systemd_cgroup) all.push_back("--systemd-cgroup");
+  std::string log = directory_ + "/runtime.log";
+  (void)::unlink(log.c_str());
+  all.insert(all.end(), {"--log", log});
+  all.insert(all.end(), words.begin(), words.end());
+  std::vector<const char*> argv;
+  for (const auto& w : all) argv.push_back(w.c_str());
+  argv.push_back(nullptr);
+  sys::SpawnArgs args;
+  args.exec_path = "/proc/self/exe";
+  args.argv = argv.data();
+  args.envp = const_cast<const char* const*>(environ);
+  for (int i = 0; i < 3; i++) args.stdio[i] = stdio[i].get();
+  sys::Spawned s = TRY(sys::spawn(args));
+  sys::ExitStatus status = TRY(sys::wait_pidfd(s.pidfd.get()));
+  auto text = read_file(log, 65536);
+  (void)::unlink(log.c_str());
+  if (status.code() == 0) return {};
+  *error = text ? error_message(*text) : "";
+  return fail(Error(ErrorKind::kOs, error->empty() ? "exit code " + std::to_string(status.code()) : *error));
+}
+
+Result<> Monitor::receive_console() {
+  UniqueFd connection(::accept4(console_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!connection) return fail(Error::os("accept the terminal", ""));
+  master_ = TRY(receive_descriptor(connection.get()));
+  console_listener_.reset();
+  (void)::unlink((directory_ + "/console.sock").c_str());
+  return {};
+}
+
+Result<> Monitor::create(std::string_view payload) {
+  if (payload.size() < sizeof options_) return fail(Error::invalid("monitor: kCreate is too short"));
+  memcpy(&options_, payload.data(), sizeof options_);
+  payload.remove_prefix(sizeof options_);
+  std::string log_path;
+  for (std::string* field : {&id_, &bundle_, &directory_, &log_path}) *field = TRY(take_string(payload));
+  if (directory_.empty() || directory_[0] != '/') return fail(Error::invalid("monitor: the directory must be absolute: '" + directory_ + "'"));
+  if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST) return fail(Error::os("make the monitor's directory", directory_));
+  log_ = TRY(LogWriter::open(log_path, options_.log_max_bytes, options_.log_max_files));
+  control_listener_ = TRY(listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
+  attach_listener_ = TRY(listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
+  UniqueFd stdio[3];
+  std::vector<std::string> words = {"create", "--bundle", bundle_, "--pid-file", directory_ + "/pid"};
+  if (options_.terminal) {
+    console_listener_ = TRY(listen_unix(directory_ + "/console.sock", SOCK_STREAM));
+    words.insert(words.end(), {"--console-socket", directory_ + "/console.sock"});
+    for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
+  } else {
+    TRY_VOID(open_streams(options_.stdin_open != 0, stdio));
+  }
+  words.push_back(id_);
+  std::string error;
+  TRY_VOID(run_self(words, stdio, &error));
+  if (options_.terminal) TRY_VOID(receive_console());
+  return adopt();
+}
+
+// init was a child of `create`, which has ended: as subreaper this process is its parent now.
+Result<> Monitor::adopt() {
+  std::string text = TRY(read_file(directory_ + "/pid", 64));
+  pid_ = static_cast<int>(TRY(parse_u64(trim(text), "pid file")));
+  init_ = TRY(sys::pidfd_open(pid_));
+  StateDir state = TRY(StateDir::open(context_.root, id_));
+  StateRecord record = TRY(state.load());
+  if (!record.cgroup.paths.empty()) {
+    cgroup_ = TRY(Cgroup::load(record.cgroup));
+    if (auto fd = cgroup_->oom_event_fd()) oom_ = std::move(*fd);
+  }
+  created_ = true;
+  uint32_t pid = static_cast<uint32_t>(pid_);
+  tell(MonitorMessage::kCreated, bytes_of(pid));
+  ::malloc_trim(0);
+  return {};
+}
+
+Result<> Monitor::start() {
+  UniqueFd stdio[3];
+  for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
+  std::string error;
+  TRY_VOID(run_self({"start", id_}, stdio, &error));
+  tell(MonitorMessage::kStarted, "");
+  return {};
+}
+
+void Monitor::tell(MonitorMessage type, std::string_view payload) {
+  for (auto& c : controls_)
+    if (c && !send_message(c.get(), type, payload)) c.reset();
+}
+
+void Monitor::feed(std::string_view data) {
+  int to = master_ ? master_.get() : input_.get();
+  // A container that does not read its input loses what does not fit: the loop serves output first.
+  if (to >= 0) (void)!::write(to, data.data(), data.size());
+}
+
+void Monitor::resize(std::string_view payload) {
+  if (payload.size() < 4 || !master_) return;
+  winsize size = {};
+  memcpy(&size.ws_row, payload.data(), 2);
+  memcpy(&size.ws_col, payload.data() + 2, 2);
+  (void)::ioctl(master_.get(), TIOCSWINSZ, &size);
+}
+
+void Monitor::handle_command(int client, MonitorMessage type, std::string_view payload) {
+  Result<> r = {};
+  switch (type) {
+    case MonitorMessage::kCreate:
+      r = created_ ? fail(Error::invalid("monitor: kCreate was sent before")) : create(payload);
+      ended_ |= !r && !created_;
+      break;
+    case MonitorMessage::kStart: r = created_ ? start() : fail(Error::invalid("monitor: kStart before kCreate")); break;
+    case MonitorMessage::kSignal: {
+      uint32_t signal = 0;
+      if (payload.size() != 4 || !init_) r = fail(Error::invalid("monitor: kSignal needs four bytes and a container"));
+      else memcpy(&signal, payload.data(), 4), r = sys::pidfd_signal(init_.get(), static_cast<int>(signal));
+      break;
+    }
+    case MonitorMessage::kResize: resize(payload); break;
+    case MonitorMessage::kStdin: feed(payload); break;
+    case MonitorMessage::kCloseStdin: input_.reset(); break;
+    default: r = fail(Error::invalid("monitor: unknown message " + std::to_string(static_cast<int>(type))));
+  }
+  if (!r) send_message(client, MonitorMessage::kError, r.error().text());
+}
+
+void Monitor::handle_control(UniqueFd& client) {
+  static char packet[kMaxMessage];
+  ssize_t n = ::recv(client.get(), packet, sizeof packet, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return client.reset();
+  MessageHeader header;
+  if (static_cast<size_t>(n) < sizeof header) return;
+  memcpy(&header, packet, sizeof header);
+  size_t size = static_cast<size_t>(n) - sizeof header;
+  if (header.version != kProtocolVersion || header.length != size) {
+    send_message(client.get(), MonitorMessage::kError, "monitor: bad message: version or length (this is version 1)");
+    return;
+  }
+  handle_command(client.get(), header.type, {packet + sizeof header, size});
+}
+
+void Monitor::handle_attach(UniqueFd& client) {
+  ssize_t n = ::recv(client.get(), block, kBlock, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) return client.reset();
+  std::string_view payload(block + 1, static_cast<size_t>(n) - 1);
+  if (block[0] == 0) feed(payload);
+  else if (block[0] == 1) resize(payload);
+  else if (block[0] == 2) input_.reset();
+}
+
+void Monitor::accept_client(int listener, std::vector<UniqueFd>& clients) {
+  UniqueFd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  std::erase_if(clients, [](const UniqueFd& c) { return !c; });
+  if (client && clients.size() < kMaxClients) clients.push_back(std::move(client));
+}
+
+// One block of output to the log and to whoever watches. False at the end of the stream.
+bool Monitor::forward(UniqueFd& from, int stream) {
+  ssize_t n = ::read(from.get(), block + 1, kBlock);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (n <= 0) {  // a terminal's end is EIO
+    from.reset();
+    return false;
+  }
+  log_.write(stream, {block + 1, static_cast<size_t>(n)});
+  block[0] = static_cast<char>(stream);
+  for (auto& c : attached_)
+    if (c && ::send(c.get(), block, static_cast<size_t>(n) + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) c.reset();
+  return true;
+}
+
+void Monitor::look_for_ooms() {
+  if (!cgroup_) return;
+  auto now = cgroup_->oom_kills();
+  if (!now || *now <= ooms_) return;
+  ooms_ = *now;
+  tell(MonitorMessage::kOom, bytes_of(ooms_));
+}
+
+// All children: init, and whatever it left behind.
+void Monitor::reap() {
+  siginfo_t info;
+  for (;;) {
+    info.si_pid = 0;
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) < 0 || !info.si_pid) return;
+    if (info.si_pid != pid_) continue;
+    status_ = {info.si_code != CLD_EXITED, info.si_status};
+    ended_ = true;
+  }
+}
+
+std::string exit_reason(const sys::ExitStatus& s, uint64_t ooms) {
+  if (!s.signalled) return "exited with code " + std::to_string(s.value);
+  std::string text = "killed by signal " + std::to_string(s.value);
+  if (s.value == SIGKILL && ooms) text += ": out of memory (" + std::to_string(ooms) + " kills in its cgroup)";
+  return text;
+}
+
+void Monitor::finish() {
+  // Output that is still in the pipes; a daemon that inherited them does not hold the monitor up.
+  for (auto [fd, stream] : {std::pair<UniqueFd*, int>{&out_, 1}, {&err_, 2}, {&master_, 1}}) {
+    if (!*fd) continue;
+    (void)::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
+    int available = 0;
+    while (*fd && ::ioctl(fd->get(), FIONREAD, &available) == 0 && available > 0)
+      if (!forward(*fd, stream)) break;
+  }
+  log_.finish();
+  if (!created_) return;
+  look_for_ooms();
+  std::string reason = exit_reason(status_, ooms_);
+  JsonWriter w;
+  w.begin_object();
+  w.member_number("pid", pid_);
+  w.member_number("exitCode", status_.code());
+  w.member_number("signal", status_.signalled ? status_.value : 0);
+  w.member_number("oomKills", static_cast<int64_t>(ooms_));
+  w.member("reason", reason);
+  w.member("finishedAt", now_rfc3339());
+  w.end_object();
+  if (auto dir = open_at(AT_FDCWD, directory_, O_RDONLY | O_DIRECTORY)) (void)replace_file_at(dir->get(), "exit.json", w.text());
+  ExitBody body = {status_.code(), status_.signalled ? status_.value : 0, ooms_};
+  tell(MonitorMessage::kExited, std::string(bytes_of(body)) + with_length(reason));
+  for (const char* name : {"/control.sock", "/attach.sock"}) (void)::unlink((directory_ + name).c_str());
+}
+
+void Monitor::serve() {
+  std::vector<pollfd> fds;
+  auto watch = [&](const UniqueFd& fd) { fds.push_back({fd.get(), POLLIN, 0}); };
+  fds.clear();
+  for (const UniqueFd* fd : {&signals_, &out_, &err_, &master_, &oom_, &control_listener_, &attach_listener_}) watch(*fd);
+  size_t controls = controls_.size(), attached = attached_.size();
+  for (auto& c : controls_) watch(c);
+  for (auto& c : attached_) watch(c);
+  if (::poll(fds.data(), fds.size(), -1) < 0) return;
+  auto ready = [&](size_t i) { return fds[i].fd >= 0 && fds[i].revents != 0; };
+  if (ready(1)) forward(out_, 1);
+  if (ready(2)) forward(err_, 2);
+  if (ready(3)) forward(master_, 1);
+  if (ready(4)) {
+    (void)!::read(oom_.get(), block, 64);
+    look_for_ooms();
+  }
+  for (size_t i = 0; i < controls; i++)
+    if (ready(7 + i)) handle_control(controls_[i]);
+  for (size_t i = 0; i < attached; i++)
+    if (ready(7 + controls + i)) handle_attach(attached_[i]);
+  if (ready(5)) accept_client(control_listener_.get(), controls_);
+  if (ready(6)) accept_client(attach_listener_.get(), attached_);
+  if (ready(0)) {
+    signalfd_siginfo info;
+    while (::read(signals_.get(), &info, sizeof info) == sizeof info)
+      if (info.ssi_signo == SIGTERM && init_) (void)sys::pidfd_signal(init_.get(), SIGTERM);
+    reap();
+  }
+  // An engine that went away before it created anything leaves nothing to watch.
+  if (!created_ && std::none_of(controls_.begin(), controls_.end(), [](const UniqueFd& c) { return static_cast<bool>(c); })) ended_ = true;
+}
+
+Result<> Monitor::run() {
+  if (!controls_[0]) return fail(Error::os("monitor: the control descriptor", ""));
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (int signal : {SIGCHLD, SIGTERM, SIGPIPE}) ::sigaddset(&set, signal);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return fail(Error::os("monitor: open a signalfd", ""));
+  while (!ended_) serve();
+  finish();
+  return {};
+}
+
+}  // namespace
+
+Result<> run_monitor(const RuntimeContext& context, int control) {
+  Monitor monitor(context, control);
+  return monitor.run();
+}
+
+}  // namespace onggi::runtime
