@@ -342,6 +342,10 @@ struct Compiler {
 constexpr uint64_t kShared = 1 << 20, kSlave = 1 << 19, kUnbindable = 1 << 17;  // MS_*
 
 Result<> compile_mounts(const CompileInput& in, CompiledPlan& plan) {
+  // Left out, the container's files would have no label where a policy counts on one.
+  if (!in.spec->linux.mount_label.empty() && !in.selinux)
+    return fail(Error::unsupported("linux.mountLabel '" + in.spec->linux.mount_label +
+                                   "': SELinux is disabled on this host or not built into its kernel, remove the label"));
   Compiler c(in, plan);
   PlanBuilder& b = plan.builder;
   uint64_t propagation = MS_PRIVATE | MS_REC;

@@ -153,6 +153,18 @@ class Memory(CgroupTest):
         self.assertEqual("33", self.cgroup_file(pid, "memory", "memory.swappiness"))
         self.assertIn("oom_kill_disable 1", self.cgroup_file(pid, "memory", "memory.oom_control"))
 
+    @needs("cgroup_v1")
+    @deviates(runc="1.1 does not write it")
+    def test_kernel_tcp(self):
+        _, pid = self.limited({"memory": {"limit": 64 * MIB, "kernelTCP": 8 * MIB}})
+        self.assertEqual(str(8 * MIB), self.cgroup_file(pid, "memory", "memory.kmem.tcp.limit_in_bytes"))
+
+    @needs("cgroup_v1")
+    def test_use_hierarchy(self):
+        """The only mode that kernels still have; asking for it is no error, asking for the other one is."""
+        _, pid = self.limited({"memory": {"limit": 64 * MIB, "useHierarchy": True}})
+        self.assertEqual("1", self.cgroup_file(pid, "memory", "memory.use_hierarchy"))
+
     @needs("helpers")
     def test_limit_is_enforced(self):
         b = self.bundle("/bin/probe", "alloc", str(128 * MIB))
@@ -277,6 +289,17 @@ class Others(CgroupTest):
     def test_class_id(self):
         _, pid = self.limited({"network": {"classID": 0x100001}})
         self.assertEqual(str(0x100001), self.cgroup_file(pid, "net_cls", "net_cls.classid"))
+
+    def test_rdma(self):
+        """Where no hierarchy has the controller, a limit that cannot be kept is an error."""
+        if os.path.isdir("/sys/class/infiniband") and os.listdir("/sys/class/infiniband"):
+            device = os.listdir("/sys/class/infiniband")[0]
+            _, pid = self.limited({"rdma": {device: {"hcaHandles": 3, "hcaObjects": 10000}}})
+            self.assertIn("%s hca_handle=3 hca_object=10000" % device, self.value(pid, ("rdma", "rdma.max"), "rdma.max"))
+            return
+        b = self.bundle("true")
+        b.linux["resources"]["rdma"] = {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10000}}
+        self.fails(b)
 
     @needs("net_prio")
     def test_priorities(self):

@@ -255,6 +255,13 @@ class Labels(RuntimeTest):
         b.process["selinuxLabel"] = "system_u:system_r:svirt_lxc_net_t:s0:c124,c675"
         self.fails(b)
 
+    def test_mount_label_without_selinux_is_an_error(self):
+        if has("selinux"):
+            self.skipTest("needs selinux to be absent")
+        b = self.bundle("true")
+        b.linux["mountLabel"] = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
+        self.fails(b)
+
     @needs("apparmor")
     def test_apparmor_profile(self):
         name = "onggi-test-%d" % os.getpid()
