@@ -12,6 +12,7 @@
 #include "oci/parse.h"
 #include "rtcli/command.h"
 #include "runtime/cgroup_stats.h"
+#include "runtime/resctrl.h"
 
 namespace onggi::rtcli {
 
@@ -105,8 +106,9 @@ Result<int64_t> parse_interval(const std::string& text) {
   return total;
 }
 
-Result<> print_stats(runtime::Cgroup& cgroup, const std::string& id) {
+Result<> print_stats(runtime::Cgroup& cgroup, const std::string& resctrl_group, const std::string& id) {
   runtime::CgroupStats stats = TRY(cgroup.stats());
+  if (!resctrl_group.empty()) TRY_VOID(runtime::read_resctrl_stats(resctrl_group, stats.intel_rdt));
   return print(runtime::stats_json(stats, id) + "\n");
 }
 
@@ -135,7 +137,7 @@ Result<int> run_events(const Invocation& i) {
   if (info.record.cgroup.paths.empty()) return fail(Error::unsupported("container with id " + id + " has no cgroup to measure"));
   auto cgroup = TRY(runtime::Cgroup::load(info.record.cgroup));
   if (TRY(i.args.flag("stats"))) {
-    TRY_VOID(print_stats(*cgroup, id));
+    TRY_VOID(print_stats(*cgroup, info.record.resctrl_group, id));
     return 0;
   }
   PidFd pidfd = TRY(sys::pidfd_open(info.record.pid));
@@ -162,7 +164,7 @@ Result<int> run_events(const Invocation& i) {
     if (fds[2].revents) {
       (void)!::read(timer.get(), block, sizeof block);
       TRY_VOID(print_ooms(*cgroup, id, seen));
-      TRY_VOID(print_stats(*cgroup, id));
+      TRY_VOID(print_stats(*cgroup, info.record.resctrl_group, id));
     }
   }
 }

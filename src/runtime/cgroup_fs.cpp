@@ -477,10 +477,12 @@ Result<oci::StringMap> FsCgroup::exec_sub_cgroup(int init_pid) {
 }
 
 Result<> FsCgroup::destroy() {
+  constexpr int kPatienceMs = 5000;
   tasks_.clear();
   Result<> first;
   for (const CgroupDirectory& dir : dirs_) {
-    auto removed = sys::remove_cgroup(dir.path);
+    // Processes that do not die keep every hierarchy busy: waiting once is enough.
+    auto removed = sys::remove_cgroup(dir.path, first ? kPatienceMs : 0);
     if (!removed && may_leave_out(removed.error().os_errno())) continue;
     if (!removed && first) first = std::move(removed);
   }

@@ -103,6 +103,7 @@ class SystemdCgroup final : public Cgroup {
     v2_ = record.paths.size() == 1 && record.paths[0].first.empty();
     // Units of a user's manager live below its service.
     for (const auto& [controller, path] : record.paths) user_ |= path.find("/user@") != std::string::npos;
+    if (record.paths.empty()) user_ = sys::is_rootless();  // the runtime died before the unit was there
   }
 
   [[nodiscard]] const CgroupRecord& record() const override { return record_; }

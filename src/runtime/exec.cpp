@@ -16,6 +16,7 @@
 #include "runtime/container.h"
 #include "runtime/launch.h"
 #include "runtime/notify.h"
+#include "runtime/resctrl.h"
 #include "sys/mount.h"
 #include "sys/unix_socket.h"
 
@@ -157,6 +158,7 @@ LaunchHandlers Execution::handlers() {
   LaunchHandlers h;
   h.warning = context_.warn;
   h.created = [this](int pid) -> Result<> {
+    if (!record_.resctrl_group.empty()) TRY_VOID(join_resctrl_group(record_.resctrl_group, pid));
     if (process_.oom_score_adj) {
       auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*process_.oom_score_adj));
       if (!r && !context_.rootless) return r;
