@@ -1,4 +1,5 @@
 // create, run, start, exec, kill, delete, pause, resume.
+#include <regex.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ Result<runtime::CreateOptions> create_options(const Invocation& i) {
   runtime::CreateOptions o;
   o.id = i.args.rest()[0];
   o.bundle = i.args.get("bundle");
+  o.config = i.args.get("config");
   o.console_socket = i.args.get("console-socket");
   o.pidfd_socket = i.args.get("pidfd-socket");
   o.pid_file = i.args.get("pid-file");
@@ -139,16 +141,41 @@ Result<int> run_exec(const Invocation& i) {
   return foreground.wait(std::move(started));
 }
 
+namespace {
+
+// The ids that a command is about: the words themselves, or with --regex all containers whose id they match (regex(7), extended).
+Result<std::vector<std::string>> matching_ids(const Invocation& i, const std::vector<std::string>& words) {
+  bool by_regex = TRY(i.args.flag("regex"));
+  if (!by_regex) return words;
+  std::vector<std::string> all = TRY(runtime::list_ids(i.context.root)), ids;
+  for (const auto& word : words) {
+    regex_t compiled;
+    if (::regcomp(&compiled, word.c_str(), REG_EXTENDED | REG_NOSUB) != 0)
+      return fail(Error::invalid("option --regex: '" + word + "' is not a regular expression"));
+    for (const auto& id : all)
+      if (::regexec(&compiled, id.c_str(), 0, nullptr, 0) == 0) ids.push_back(id);
+    ::regfree(&compiled);
+  }
+  return ids;
+}
+
+}  // namespace
+
 Result<int> run_kill(const Invocation& i) {
   const auto& words = i.args.rest();
   int signal = TRY(runtime::signal_number(words.size() > 1 ? words[1] : "TERM"));
-  TRY_VOID(runtime::kill_container(i.context, words[0], signal, TRY(i.args.flag("all"))));
+  bool all = TRY(i.args.flag("all"));
+  std::vector<std::string> ids = TRY(matching_ids(i, {words[0]}));
+  for (const auto& id : ids) {
+    TRY_VOID(runtime::kill_container(i.context, id, signal, all));
+  }
   return 0;
 }
 
 Result<int> run_delete(const Invocation& i) {
   bool force = TRY(i.args.flag("force"));
-  for (const auto& id : i.args.rest()) {
+  std::vector<std::string> ids = TRY(matching_ids(i, i.args.rest()));
+  for (const auto& id : ids) {
     TRY_VOID(runtime::delete_container(i.context, id, force));
   }
   return 0;

@@ -6,6 +6,7 @@ namespace onggi::rtcli {
 namespace {
 
 const Option kBundle = {"bundle", 'b', true, "PATH", "directory with config.json (default: the current one)"};
+const Option kConfig = {"config", 'f', true, "FILE", "configuration file (default: config.json of the bundle)"};
 const Option kConsoleSocket = {"console-socket", 0, true, "PATH", "Unix socket that receives the terminal's master"};
 const Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH", "Unix socket that receives a pidfd of the process"};
 const Option kPidFile = {"pid-file", 0, true, "FILE", "file to write the process id to"};
@@ -16,7 +17,7 @@ const Option kDetach = {"detach", 'd', false, "", "return as soon as the process
 const Option kFormat = {"format", 'f', true, "table|json", "output format"};
 
 std::vector<Option> create_options(bool run) {
-  std::vector<Option> list = {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kNoKeyring, kPreserveFds};
+  std::vector<Option> list = {kBundle, kConfig, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kNoKeyring, kPreserveFds};
   if (run) {
     list.push_back(kDetach);
     list.push_back({"keep", 0, false, "", "keep the container's state after it has exited"});
@@ -100,8 +101,10 @@ const std::vector<Command>& commands() {
       {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options(), 1, 1 << 20, run_exec, 255},
       {"state", "ID", "print the state of a container (JSON)", {}, 1, 1, run_state},
       {"kill", "ID [SIGNAL]", "send a signal (default: TERM) to a container's init",
-       {{"all", 'a', false, "", "send it to all processes of the container"}}, 1, 2, run_kill},
-      {"delete", "ID...", "remove stopped containers", {{"force", 'f', false, "", "kill it first if it runs"}}, 1, 1 << 20, run_delete},
+       {{"all", 'a', false, "", "send it to all processes of the container"},
+        {"regex", 'r', false, "", "ID is a regular expression; all containers that match"}}, 1, 2, run_kill},
+      {"delete", "ID...", "remove stopped containers", {{"force", 'f', false, "", "kill it first if it runs"},
+        {"regex", 'r', false, "", "IDs are regular expressions; all containers that match"}}, 1, 1 << 20, run_delete},
       {"list", "", "list containers", {kFormat, {"quiet", 'q', false, "", "ids only"}}, 0, 0, run_list},
       {"ps", "ID [PS-OPTION...]", "list the processes of a container", {kFormat}, 1, 1 << 20, run_ps},
       {"pause", "ID", "suspend all processes of a container", {}, 1, 1, run_pause},

@@ -24,6 +24,7 @@ const std::vector<Option>& global_options() {
       {"log-format", 0, true, "text|json", "format of the log (default: text)"},
       {"debug", 0, false, "", "log more"},
       {"systemd-cgroup", 0, false, "", "let systemd make cgroups; cgroupsPath is slice:prefix:name"},
+      {"cgroup-manager", 0, true, "NAME", "cgroupfs (default), systemd, or disabled (no cgroup, limits are left out)"},
       {"rootless", 0, true, "true|false|auto", "leave out what needs root (default: auto)"},
       {"criu", 0, true, "PATH", "(ignored: criu is looked up in $PATH)"},
       {"help", 'h', false, "", "print this help"},
@@ -162,6 +163,11 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
                                " argument(s); usage: onggi-runtime " + command.name + " " + command.usage));
   i.context.root = global.get("root", default_root());
   i.context.systemd_cgroup = TRY(global.flag("systemd-cgroup"));
+  std::string manager = global.get("cgroup-manager", "cgroupfs");
+  if (manager != "cgroupfs" && manager != "systemd" && manager != "disabled")
+    return fail(Error::invalid("option --cgroup-manager: '" + manager + "' is none of cgroupfs, systemd, disabled"));
+  i.context.systemd_cgroup |= manager == "systemd";
+  i.context.no_cgroup = manager == "disabled";
   i.context.rootless = TRY(is_rootless(global));
   i.context.warn = warn;
   i.debug = TRY(global.flag("debug"));

@@ -23,6 +23,12 @@ CgroupMode host_cgroup_mode() {
 }
 
 Result<std::unique_ptr<Cgroup>> Cgroup::plan(const CgroupConfig& config, const sys::CgroupRoots& roots) {
+  if (config.disabled) {
+    CgroupConfig none = config;
+    none.rootless = true;
+    none.cgroups_path.clear();
+    return TRY(FsCgroup::plan_in(none, roots, sys::CgroupLayout{}));
+  }
   sys::CgroupLayout layout = TRY(sys::guess_cgroups(roots));
   // No usual layout: only the mount table knows.
   if (layout.mode == CgroupMode::kNone) layout = TRY(sys::read_cgroups(roots));

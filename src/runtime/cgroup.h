@@ -31,6 +31,7 @@ struct CgroupConfig {
   std::string id;              // container id
   std::string cgroups_path;    // linux.cgroupsPath, may be empty
   bool systemd = false;        // --systemd-cgroup: cgroups_path is "slice:prefix:name"
+  bool disabled = false;       // no cgroup at all
   bool rootless = false;       // not (really) root: what cannot be made because of EPERM/EACCES/EROFS is left out,
                                // unless cgroups_path or resources ask for it
   oci::StringMap annotations;  // "org.systemd.property.*", as in runc's docs/systemd.md

@@ -20,6 +20,7 @@ namespace onggi::runtime {
 struct RuntimeContext {
   std::string root;             // state directory
   bool systemd_cgroup = false;
+  bool no_cgroup = false;       // containers stay in the caller's cgroup; linux.resources is left out
   bool rootless = false;
   void (*warn)(const std::string& text) = nullptr;  // goes to the log; may be null
   // Called as each phase of a start ends ("config", "cgroup", "mounts", ...); may be null. The callee takes the time.
@@ -29,6 +30,7 @@ struct RuntimeContext {
 struct CreateOptions {
   std::string id;
   std::string bundle;           // empty: the current directory
+  std::string config;           // file with the configuration; empty: config.json of the bundle
   std::string console_socket;   // path; the pty's master is sent there
   std::string pidfd_socket;     // path; a pidfd of init is sent there
   std::string pid_file;

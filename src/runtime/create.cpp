@@ -109,10 +109,11 @@ class Creation {
 
 Result<> Creation::read_bundle() {
   std::string bundle = TRY_CTX(absolute_path(options_.bundle), "bundle");
-  auto config = read_file(bundle + "/config.json");
+  std::string path = options_.config.empty() ? "config.json" : options_.config;
+  auto config = read_file(path[0] == '/' ? path : bundle + "/" + path);
   if (!config) {
     if (config.error().os_errno() == ENOENT)
-      return fail(Error::not_found("JSON specification file config.json not found in bundle '" + bundle + "'"));
+      return fail(Error::not_found("JSON specification file " + path + " not found in bundle '" + bundle + "'"));
     return fail(std::move(config).error());
   }
   config_ = std::move(*config);
@@ -168,6 +169,7 @@ Result<> Creation::plan_cgroup() {
   config.cgroups_path = spec_.linux.cgroups_path;
   config.systemd = context_.systemd_cgroup;
   config.rootless = context_.rootless;
+  config.disabled = context_.no_cgroup;
   config.annotations = spec_.annotations;
   config.owner_uid = cgroup_owner(spec_);
   cgroup_ = TRY_CTX(Cgroup::plan(config), "cgroup");
@@ -226,7 +228,7 @@ Result<> Creation::compile() {
 Result<> Creation::make_cgroup(int pid) {
   if (cgroup_made_) return {};
   oci::Resources none;
-  const oci::Resources& resources = spec_.linux.resources ? *spec_.linux.resources : none;
+  const oci::Resources& resources = spec_.linux.resources && !context_.no_cgroup ? *spec_.linux.resources : none;
   // Undoes itself when it fails: what stands there may belong to another container.
   TRY_VOID_CTX(pid > 0 ? cgroup_->create_for_pid(pid, resources) : cgroup_->create(resources), "cgroup");
   rollback_.push([this] { (void)cgroup_->destroy(); });
