@@ -53,11 +53,13 @@ Result<> check_version(const std::string& version) {
   return {};
 }
 
-Result<> check_user(const User& user) {
+Result<> check_user(const User& user, const CheckContext& context) {
   if (user.uid == kNoId) return broken("process.user.uid", "4294967295 is not an id");
   if (user.gid == kNoId) return broken("process.user.gid", "4294967295 is not an id");
+  // umask(2) looks at the low nine bits only.
   if (user.umask && *user.umask > 0777)
-    return broken("process.user.umask", std::to_string(*user.umask) + " has bits above 0777 (511)");
+    context.warn("process.user.umask: the bits of " + std::to_string(*user.umask) +
+                 " above 0777 (511) are ignored");
   for (size_t i = 0; i < user.additional_gids.size(); i++)
     if (user.additional_gids[i] == kNoId)
       return broken(at("process.user.additionalGids", i), "4294967295 is not an id");
@@ -167,7 +169,7 @@ Result<> check_process(const Process& process, std::vector<std::string>* warning
   if (process.cwd.empty()) return broken("process.cwd", "missing");
   if (!is_absolute(process.cwd))
     return broken("process.cwd", quoted(process.cwd) + " is not an absolute path");
-  TRY_VOID(check_user(process.user));
+  TRY_VOID(check_user(process.user, context));
   for (const std::string& variable : process.env)
     if (variable.find('=') == std::string::npos || variable.starts_with('='))
       context.warn("process.env: " + quoted(variable) + " is not NAME=VALUE");

@@ -106,7 +106,6 @@ TEST(CheckSpec, Process) {
        [](Spec& s) {
          s.process->user.additional_gids = {1, UINT32_MAX};
        }},
-      {"process.user.umask: 512", [](Spec& s) { s.process->user.umask = 01000; }},
       {"", [](Spec& s) { s.process->user.umask = 0777; }},
       {"process.oomScoreAdj: 1001", [](Spec& s) { s.process->oom_score_adj = 1001; }},
       {"process.oomScoreAdj: -1001", [](Spec& s) { s.process->oom_score_adj = -1001; }},
@@ -475,6 +474,7 @@ TEST(CheckSpec, WarningsAreNotErrors) {
                                          .inheritable = {"CAP_KILL"},
                                          .permitted = {"CAP_KILL"},
                                          .ambient = {"CAP_KILL", "CAP_CHOWN"}};
+  s.process->user.umask = 01000;
   s.process->env.push_back("NOVALUE");
   s.mounts = {{"rel", "tmpfs", "t", {}, {}, {}},
               {"/b", "bind", "/s", {"mode=7"}, {}, {}},
@@ -483,6 +483,7 @@ TEST(CheckSpec, WarningsAreNotErrors) {
   std::vector<std::string> warnings;
   ASSERT_TRUE(check_spec(s, &warnings));
   std::vector<std::string> expected{
+      "process.user.umask: the bits of 512 above 0777 (511) are ignored",
       "process.env: \"NOVALUE\" is not NAME=VALUE",
       "process.capabilities: \"CAP_NEW\" is no capability of this runtime, ignored",
       "process.capabilities.ambient: \"CAP_CHOWN\" is not permitted, ignored",

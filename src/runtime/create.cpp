@@ -187,7 +187,7 @@ Result<> Creation::open_inputs() {
   bool writes_proc = !spec_.linux.sysctl.empty() || (time && time->path.empty()) ||
                      !spec_.process->apparmor_profile.empty() || !spec_.process->selinux_label.empty();
   if (writes_proc) proc_ = TRY(sys::private_proc());
-  if (spec_.linux.seccomp) seccomp_ = TRY_CTX(policy::compile_seccomp(*spec_.linux.seccomp), "linux.seccomp");
+  if (spec_.linux.seccomp) seccomp_ = TRY(policy::compile_seccomp(*spec_.linux.seccomp));
   TRY_VOID(prepare_mounts(spec_, context_.rootless, prepared_fds_, input_.prepared));
   if (run_) return {};
   for (const char* name : {"exec.fifo", "status.fifo"})

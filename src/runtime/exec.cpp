@@ -140,7 +140,7 @@ Result<> Execution::compile() {
   in.join_cgroup = cgroup_ != nullptr;
   in.rootless = context_.rootless && spec_.linux.gid_mappings.size() <= 1;
   if (spec_.linux.seccomp) {
-    seccomp_ = TRY_CTX(policy::compile_seccomp(*spec_.linux.seccomp), "linux.seccomp");
+    seccomp_ = TRY(policy::compile_seccomp(*spec_.linux.seccomp));
     in.seccomp = &seccomp_;
   }
   if (!process_.apparmor_profile.empty() || !process_.selinux_label.empty()) {
