@@ -13,12 +13,18 @@ namespace onggi::rtcli {
 
 namespace {
 
-Result<int> preserve_fds(const Args& args) {
-  // Socket activation: systemd's descriptors follow the three standard ones (sd_listen_fds(3)).
-  int activated = 0;
+// Socket activation: systemd's descriptors follow the three standard ones (sd_listen_fds(3)).
+Result<int> activated_fds() {
   const char* listen = ::getenv("LISTEN_FDS");
   const char* pid = ::getenv("LISTEN_PID");
-  if (listen && (!pid || std::to_string(::getpid()) == pid)) activated = static_cast<int>(TRY(parse_u64(listen, "LISTEN_FDS")));
+  if (!listen || (pid && std::to_string(::getpid()) != pid)) return 0;
+  uint64_t n = TRY(parse_u64(listen, "LISTEN_FDS"));
+  if (n > 65536) return fail(Error::invalid("LISTEN_FDS: at most 65536"));
+  return static_cast<int>(n);
+}
+
+Result<int> preserve_fds(const Args& args) {
+  int activated = TRY(activated_fds());
   uint64_t n = TRY(parse_u64(args.get("preserve-fds", "0"), "option --preserve-fds"));
   if (n > 65536) return fail(Error::invalid("option --preserve-fds: at most 65536"));
   return static_cast<int>(n) + activated;
@@ -35,6 +41,7 @@ Result<runtime::CreateOptions> create_options(const Invocation& i) {
   o.no_pivot = TRY(i.args.flag("no-pivot"));
   o.no_new_keyring = TRY(i.args.flag("no-new-keyring"));
   o.preserve_fds = TRY(preserve_fds(i.args));
+  o.listen_fds = TRY(activated_fds());
   return o;
 }
 
@@ -109,6 +116,7 @@ Result<runtime::ExecOptions> exec_options(const Invocation& i) {
   o.pidfd_socket = a.get("pidfd-socket");
   o.pid_file = a.get("pid-file");
   o.preserve_fds = TRY(preserve_fds(a));
+  o.listen_fds = TRY(activated_fds());
   o.ignore_paused = TRY(a.flag("ignore-paused"));
   for (const auto& entry : a.all("cgroup")) {
     // "CTRL[,CTRL...]:PATH" on v1, "PATH" for all.

@@ -216,6 +216,9 @@ Result<CompiledPlan> compile_create(const CompileInput& in) {
   process.apparmor = in.apparmor;
   process.user_namespace = ((ns.created | ns.joined) & CLONE_NEWUSER) != 0;
   process.deny_setgroups = in.rootless && spec.linux.gid_mappings.size() <= 1;
+  // Podman's "--group-add keep-groups" asks for the caller's own groups by this annotation.
+  for (const auto& [key, value] : spec.annotations)
+    if (key == "run.oci.keep_original_groups" && value == "1") process.deny_setgroups = true;
   if (!in.no_new_keyring) process.keyring = "_ses." + in.id;
   TRY_VOID(compile_process(process, plan));
   return plan;

@@ -177,13 +177,33 @@ Result<> kill_container(const RuntimeContext& context, const std::string& id, in
 
 namespace {
 
+// Thaws the freezer cgroup in which the process is now (v1), or its v2 cgroup.
+void thaw_own_cgroup(int pid) {
+  auto text = read_file("/proc/" + std::to_string(pid) + "/cgroup", 65536);
+  if (!text) return;
+  size_t at = 0;
+  while (at < text->size()) {
+    size_t end = std::min(text->find('\n', at), text->size());
+    std::string line = text->substr(at, end - at);
+    at = end + 1;
+    size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+    if (controllers == "freezer") (void)write_file("/sys/fs/cgroup/freezer" + path + "/freezer.state", "THAWED");
+    else if (controllers.empty()) (void)write_file("/sys/fs/cgroup" + path + "/cgroup.freeze", "0");
+  }
+}
+
 Result<> kill_and_wait(const Opened& c, Cgroup* cgroup) {
   if (cgroup) TRY_VOID(cgroup->signal_all(SIGKILL));
   if (c.record.pid <= 0 || sys::start_time(c.record.pid) != c.record.start_time) return {};
   auto pidfd = sys::pidfd_open(c.record.pid);
   if (!pidfd) return {};
   (void)sys::pidfd_signal(pidfd->get(), SIGKILL);
-  constexpr int kWaitMs = 10000;
+  constexpr int kPatienceMs = 300, kWaitMs = 10000;
+  if (sys::wait_exited(pidfd->get(), kPatienceMs)) return {};
+  // Somebody moved it to another cgroup that is frozen: SIGKILL waits there until it is thawed.
+  thaw_own_cgroup(c.record.pid);
   if (sys::wait_exited(pidfd->get(), kWaitMs)) return {};
   return fail(Error::busy("container's init (pid " + std::to_string(c.record.pid) + ") is still alive 10 s after SIGKILL"));
 }

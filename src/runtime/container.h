@@ -38,7 +38,11 @@ struct CreateOptions {
   bool no_new_keyring = false;
   bool detach = false;          // run: return at once
   int preserve_fds = 0;
+  int listen_fds = 0;           // how many of them are sockets of sd_listen_fds(3)
 };
+
+// Socket activation reaches the process: LISTEN_FDS, and LISTEN_PID as its own pid namespace counts.
+void add_listen_environment(int count, oci::Process& process);
 
 // A process that was started and is this process's child.
 struct Started {
@@ -47,6 +51,8 @@ struct Started {
   UniqueFd console;             // the pty's master when the caller asked for it
 };
 
+// Makes sure that descriptors 3 .. 3 + count - 1 which are not open stay unused by the runtime's own, so that none of those is passed on.
+Result<> reserve_descriptors(int count);
 // `create`: everything but the start; the container's init waits.
 Result<Started> create_container(const RuntimeContext& context, const CreateOptions& options);
 Result<> start_container(const RuntimeContext& context, const std::string& id);
@@ -66,6 +72,7 @@ struct ExecOptions {
   std::string console_socket, pidfd_socket, pid_file;
   oci::StringMap sub_cgroup;
   int preserve_fds = 0;
+  int listen_fds = 0;
   bool ignore_paused = false;
 };
 Result<Started> exec_in_container(const RuntimeContext& context, const ExecOptions& options);

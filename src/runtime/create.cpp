@@ -72,7 +72,6 @@ class Creation {
  private:
   Result<> read_bundle();
   Result<> check_terminal();
-  Result<> check_preserved_fds() const;
   Result<> open_state();
   Result<> plan_cgroup();
   Result<> open_inputs();
@@ -118,6 +117,7 @@ Result<> Creation::read_bundle() {
   }
   config_ = std::move(*config);
   spec_ = TRY(oci::parse_spec(config_));
+  if (spec_.process) add_listen_environment(options_.listen_fds, *spec_.process);
   std::vector<std::string> warnings;
   TRY_VOID_CTX(oci::check_spec(spec_, &warnings), bundle + "/config.json");
   if (context_.warn)
@@ -361,19 +361,11 @@ LaunchHandlers Creation::handlers() {
   return h;
 }
 
-Result<> Creation::check_preserved_fds() const {
-  for (int fd = 3; fd < 3 + options_.preserve_fds; fd++)
-    if (::fcntl(fd, F_GETFD) < 0)
-      return fail(Error::invalid("--preserve-fds " + std::to_string(options_.preserve_fds) + ": descriptor " + std::to_string(fd) +
-                                 " is not open"));
-  return {};
-}
-
 Result<Started> Creation::go() {
   auto phase = [this](const char* name) {
     if (context_.phase) context_.phase(name);
   };
-  TRY_VOID(check_preserved_fds());
+  TRY_VOID(reserve_descriptors(options_.preserve_fds));
   TRY_VOID(read_bundle());
   phase("config");
   TRY_VOID(check_terminal());
@@ -426,6 +418,20 @@ Result<Started> Creation::go() {
 }
 
 }  // namespace
+
+Result<> reserve_descriptors(int count) {
+  for (int fd = 3; fd < 3 + count; fd++) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // Close-on-exec: the place is empty again for the process.
+    int placeholder = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (placeholder < 0) return fail(Error::os("--preserve-fds: open", "/dev/null"));
+    if (placeholder == fd) continue;
+    int moved = ::dup3(placeholder, fd, O_CLOEXEC);
+    UniqueFd unused(placeholder);
+    if (moved < 0) return fail(Error::os("--preserve-fds: reserve descriptor", std::to_string(fd)));
+  }
+  return {};
+}
 
 Result<Started> create_container(const RuntimeContext& context, const CreateOptions& options) {
   Creation creation(context, options, false);

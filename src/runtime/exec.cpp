@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/file.h"
 #include "base/scope.h"
@@ -74,6 +75,17 @@ oci::Process build_process(const ExecOptions& o, const oci::Spec& spec) {
   }
   return p;
 }
+
+}  // namespace
+
+void add_listen_environment(int count, oci::Process& process) {
+  if (count <= 0) return;
+  process.env.push_back("LISTEN_FDS=" + std::to_string(count));
+  process.env.push_back("LISTEN_PID=1");
+  if (const char* names = ::getenv("LISTEN_FDNAMES")) process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+}
+
+namespace {
 
 class Execution {
  public:
@@ -202,11 +214,10 @@ Result<Launched> Execution::launch_in_cgroup(LaunchArgs& args) {
 }
 
 Result<Started> Execution::go() {
-  for (int fd = 3; fd < 3 + options_.preserve_fds; fd++)
-    if (::fcntl(fd, F_GETFD) < 0)
-      return fail(Error::invalid("--preserve-fds: descriptor " + std::to_string(fd) + " is not open"));
+  TRY_VOID(reserve_descriptors(options_.preserve_fds));
   TRY_VOID(open_container());
   process_ = build_process(options_, spec_);
+  add_listen_environment(options_.listen_fds, process_);
   TRY_VOID(open_sockets());
   TRY_VOID(compile());
   LaunchArgs args;

@@ -58,6 +58,8 @@ Result<Launched> start_on_host(const oci::Hook& hook, const HookPlace& place, in
   if (hook.args.empty()) argv.push_back(hook.path.c_str());
   for (const auto& a : hook.args) argv.push_back(a.c_str());
   argv.push_back(nullptr);
+  // Without an environment of its own a hook has the runtime's, as with runc and crun.
+  for (char** e = environ; hook.env.empty() && *e; e++) envp.push_back(*e);
   for (const auto& e : hook.env) envp.push_back(e.c_str());
   envp.push_back(nullptr);
   sys::SpawnArgs args;
