@@ -167,6 +167,9 @@ class Session {
   std::vector<int> inherit_;
   sys::SpawnArgs spawn_;
   bool created_ = false;
+  // A staged start: the process that goes on may be heard before the first one has told its pid. Until then it is not answered.
+  size_t clone_step_ = SIZE_MAX;
+  std::vector<Received> held_;
 };
 
 Result<> Session::start() {
@@ -185,6 +188,10 @@ Result<> Session::start() {
   inherit_.push_back(plan.get());
   inherit_.push_back(theirs.get());
   spawn_.clone_flags = args_.plan->clone_flags;
+  const auto& steps = args_.plan->builder.steps();
+  for (size_t i = 0; i < steps.size(); i++) {
+    if (steps[i].op == Op::kClone) clone_step_ = i;
+  }
   spawn_.exec_fd = program.get();
   spawn_.argv = argv_;
   spawn_.envp = envp_;
@@ -205,6 +212,7 @@ Result<> Session::handle_pid(int pid) {
   (void)sys::wait_pidfd(child_.pidfd.get());
   child_.pid = pid;
   child_.pidfd = TRY(sys::pidfd_open(pid));
+  clone_step_ = SIZE_MAX;
   return {};
 }
 
@@ -303,7 +311,15 @@ Result<Launched> Session::run() {
       if (created_) break;
       return fail(ended_early());
     }
+    if (received->message.kind == ChildMessageKind::kSync && received->message.step > clone_step_) {
+      held_.push_back(std::move(*received));
+      continue;
+    }
     auto done = handle(*received);
+    if (done && received->message.kind == ChildMessageKind::kPid) {
+      for (size_t i = 0; done && !*done && i < held_.size(); i++) done = handle(held_[i]);
+      held_.clear();
+    }
     if (!done) return fail(abort(std::move(done).error()));
     if (*done) break;
   }
