@@ -1,216 +1,164 @@
-"""`onggi-runtime monitor`: the protocol of runtime/protocol.h against a real container."""
+"""`onggi-runtime monitor`: the supervisor of one container, driven by its protocol (src/runtime/protocol.h)."""
 
 import json
 import os
 import signal
 import socket
-import struct
 import subprocess
-import time
 import unittest
 
-from onggi_test import RuntimeTest, wait_until
+import monitor_client
+from monitor_client import Monitor
+from onggi_test import RuntimeTest, deviates, needs, wait_until
 
-CREATE, START, SIGNAL, RESIZE, STDIN, CLOSE_STDIN = 1, 2, 3, 4, 5, 6
-CREATED, STARTED, OOM, EXITED, ERROR = 64, 65, 66, 67, 68
-
-
-def text(s):
-    data = s.encode()
-    return struct.pack("<I", len(data)) + data
+PEERS = {"runc": "has no monitor", "crun": "has no monitor"}
 
 
-class Monitor:
-    """The engine's side of one monitor."""
+class MonitorTest(RuntimeTest):
 
-    def __init__(self, test, bundle, log_max=16 << 20, files=3, terminal=0, stdin=0):
-        self.test = test
-        self.id = test.cid()
-        self.dir = os.path.join(test.tmp, self.id + ".monitor")
-        self.log_path = os.path.join(test.tmp, self.id + ".json")
-        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.settimeout(30)
-        self.process = subprocess.Popen(test.argv("monitor", "--control-fd", str(theirs.fileno())), pass_fds=[theirs.fileno()],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        theirs.close()
-        test.addCleanup(self.end)
-        body = struct.pack("<QIIII", log_max, files, terminal, stdin, 0)
-        self.send(CREATE, body + text(self.id) + text(bundle.write()) + text(self.dir) + text(self.log_path))
+    def monitor(self):
+        m = Monitor(self.argv(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(m.close)
+        return m
 
-    def send(self, kind, payload=b"", version=1):
-        self.socket.send(struct.pack("<HHI", version, kind, len(payload)) + payload)
+    def begin(self, bundle, **options):
+        """A running container under a monitor: (monitor, id, directory)."""
+        directory = os.path.join(self.tmp, "monitor")
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        m, cid = self.monitor(), self.cid()
+        m.create(cid, bundle.write(), directory, **options)
+        m.start()
+        return m, cid, directory
 
-    def receive(self, want=None):
-        packet = self.socket.recv(65536)
-        if not packet:
-            raise AssertionError("the monitor closed the connection")
-        version, kind, length = struct.unpack("<HHI", packet[:8])
-        assert (version, length) == (1, len(packet) - 8), packet
-        if want is not None and kind != want:
-            raise AssertionError("expected %d, got %d: %r" % (want, kind, packet[8:]))
-        return kind, packet[8:]
 
-    def started(self):
-        pid = struct.unpack("<I", self.receive(CREATED)[1])[0]
-        self.send(START)
-        self.receive(STARTED)
-        return pid
+class Life(MonitorTest):
 
-    def exited(self):
-        while True:
-            kind, payload = self.receive()
-            if kind == EXITED:
-                code, sig, ooms = struct.unpack("<iiQ", payload[:16])
-                return code, sig, ooms, payload[20:].decode()
+    @deviates(**PEERS)
+    def test_exit_code_and_record(self):
+        log = os.path.join(self.tmp, "log")
+        m, cid, directory = self.begin(self.bundle(sh="echo out; echo err >&2; exit 7"), log=log)
+        code, number, oom, reason = m.wait_exit()
+        self.assertEqual((7, 0, 0), (code, number, oom), reason)
+        with open(os.path.join(directory, "exit.json")) as f:
+            self.assertEqual(7, json.load(f)["exitCode"])
+        with open(log) as f:
+            lines = [json.loads(x) for x in f]
+        self.assertIn(("stdout", "out\n"), [(x["stream"], x["log"]) for x in lines])
+        self.assertIn(("stderr", "err\n"), [(x["stream"], x["log"]) for x in lines])
 
-    def lines(self, path=None):
-        with open(path or self.log_path) as f:
-            return [json.loads(line) for line in f]
+    @deviates(**PEERS)
+    def test_signal_is_passed_and_told(self):
+        m, cid, _ = self.begin(self.bundle(sh="trap 'exit 9' TERM; while :; do sleep 0.05; done"), log=os.path.join(self.tmp, "log"))
+        m.signal(signal.SIGTERM)
+        # A signal before the shell has set its trap is dropped by the kernel: pid 1 has no default actions.
+        import threading
+        stop = threading.Event()
 
-    def end(self):
-        self.test.runtime("delete", "--force", self.id, check=False)
+        def again():
+            while not stop.wait(0.2):
+                try:
+                    m.signal(signal.SIGTERM)
+                except OSError:
+                    return
+        t = threading.Thread(target=again)
+        t.start()
         try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.socket.close()
+            self.assertEqual(9, m.wait_exit()[0])
+        finally:
+            stop.set()
+            t.join()
 
+    @deviates(**PEERS)
+    def test_killed(self):
+        m, cid, _ = self.begin(self.bundle("sleep", "1000"))
+        m.signal(signal.SIGKILL)
+        code, number, _, reason = m.wait_exit()
+        self.assertEqual((137, 9), (code, number), reason)
 
+    @needs("helpers")
+    @deviates(**PEERS)
+    def test_oom_is_told(self):
+        b = self.bundle("/bin/probe", "alloc", str(256 << 20))
+        b.linux["resources"]["memory"] = {"limit": 24 << 20}
+        m, cid, _ = self.begin(b)
+        code, number, oom, reason = m.wait_exit()
+        self.assertEqual((137, 9), (code, number))
+        self.assertGreaterEqual(oom, 1)
+        self.assertRegex(reason.lower(), "memory|oom")
 
-class Protocol(RuntimeTest):
-
-    def test_output_and_exit_code(self):
-        m = Monitor(self, self.bundle(sh="echo out; echo err >&2; printf tail; exit 7"))
-        m.started()
-        self.assertEqual((7, 0, 0, "exited with code 7"), m.exited())
-        self.assertEqual(0, m.process.wait(20))
-        lines = m.lines()
-        self.assertEqual(["out\n", "tail"], [x["log"] for x in lines if x["stream"] == "stdout"])
-        self.assertEqual(["err\n"], [x["log"] for x in lines if x["stream"] == "stderr"])
-        self.assertRegex(lines[0]["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$")
-        with open(os.path.join(m.dir, "exit.json")) as f:
-            stored = json.load(f)
-        self.assertEqual((7, 0, "exited with code 7"), (stored["exitCode"], stored["signal"], stored["reason"]))
-
-    def test_signal_and_reason(self):
-        m = Monitor(self, self.bundle("sleep", "1000"))
-        pid = m.started()
-        self.assertEqual(pid, self.state(m.id)["pid"])
-        m.send(SIGNAL, struct.pack("<I", signal.SIGKILL))
-        self.assertEqual((137, 9, 0, "killed by signal 9"), m.exited())
-
-    def test_failed_create_says_why_and_leaves_nothing(self):
-        m = Monitor(self, self.bundle("/bin/not-there"))
-        self.assertIn("/bin/not-there", m.receive(ERROR)[1].decode())
-        self.assertEqual(0, m.process.wait(20))
-        self.assertNotEqual(0, self.runtime("state", m.id, check=False).rc)
-
-    def test_bad_messages_are_answered_and_harmless(self):
-        m = Monitor(self, self.bundle("sleep", "1000"))
-        m.started()
-        m.send(START, version=9)
-        self.assertIn("version", m.receive(ERROR)[1].decode())
-        m.socket.send(struct.pack("<HHI", 1, SIGNAL, 4000000000))
-        self.assertIn("length", m.receive(ERROR)[1].decode())
-        m.send(4711)
-        self.assertIn("4711", m.receive(ERROR)[1].decode())
-        m.send(CREATE, b"x")
-        self.assertIn("kCreate", m.receive(ERROR)[1].decode())
-        m.socket.send(b"x")
-        self.assertEqual("running", self.status(m.id))
-        m.send(SIGNAL, struct.pack("<I", signal.SIGKILL))
-        self.assertEqual(137, m.exited()[0])
-
-    def test_stdin(self):
-        m = Monitor(self, self.bundle("cat"), stdin=1)
-        m.started()
-        m.send(STDIN, b"fed\n")
-        m.send(CLOSE_STDIN)
-        self.assertEqual(0, m.exited()[0])
-        self.assertEqual(["fed\n"], [x["log"] for x in m.lines()])
-
-    def test_reconnect_and_attach(self):
-        m = Monitor(self, self.bundle("cat"), stdin=1)
-        m.started()
+    @deviates(**PEERS)
+    def test_it_outlives_the_engine(self):
+        """The engine goes away without a word; the container runs on, and another connection is served."""
+        m, cid, directory = self.begin(self.bundle("sleep", "1000"))
         m.socket.close()
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        client.settimeout(30)
-        client.connect(os.path.join(m.dir, "attach.sock"))
-        m.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        m.socket.settimeout(30)
-        m.socket.connect(os.path.join(m.dir, "control.sock"))
-        client.send(b"\0hello\n")
-        self.assertEqual(b"\1hello\n", client.recv(100))
-        self.assertEqual(0o600, os.stat(os.path.join(m.dir, "control.sock")).st_mode & 0o777)
-        client.send(b"\2")
-        self.assertEqual(0, m.exited()[0])
-        client.close()
+        wait_until(lambda: self.status(cid) == "running", "it runs on")
+        again = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        again.settimeout(30)
+        again.connect(os.path.join(directory, "control.sock"))
+        m.socket = again
+        m.signal(signal.SIGKILL)
+        self.assertEqual(137, m.wait_exit()[0])
 
-    def test_slow_watcher_blocks_nobody(self):
-        m = Monitor(self, self.bundle(sh="i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; read x; exit 3"), stdin=1)
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        wait_until(lambda: os.path.exists(os.path.join(m.dir, "attach.sock")), "attach.sock")
-        client.connect(os.path.join(m.dir, "attach.sock"))  # and never reads
-        m.started()
-        wait_until(lambda: sum(1 for _ in open(m.log_path)) == 20000, "all lines are logged")
-        m.send(CLOSE_STDIN)
-        self.assertEqual(3, m.exited()[0])
-        client.close()
+    @deviates(**PEERS)
+    def test_failed_create_says_why(self):
+        m = self.monitor()
+        directory = os.path.join(self.tmp, "monitor")
+        os.mkdir(directory, 0o700)
+        with self.assertRaisesRegex(AssertionError, "the monitor says: .*nonexistent"):
+            m.create(self.cid(), "/nonexistent/bundle", directory)
 
-    def test_rotation_bounds_the_log(self):
-        m = Monitor(self, self.bundle(sh="i=0; while [ $i -lt 3000 ]; do echo line-$i; i=$((i+1)); done"), log_max=20000, files=3)
-        m.started()
-        self.assertEqual(0, m.exited()[0])
-        files = sorted(f for f in os.listdir(self.tmp) if f.startswith(m.id + ".json"))
-        self.assertEqual([m.id + ".json", m.id + ".json.1", m.id + ".json.2"], files)
-        for f in files:
-            self.assertLessEqual(os.path.getsize(os.path.join(self.tmp, f)), 20000)
-        # Nothing is lost or torn between files: the newest lines, in order, without a gap.
-        kept = [x["log"] for f in reversed(files) for x in m.lines(os.path.join(self.tmp, f))]
-        last = 3000 - len(kept)
-        self.assertEqual(["line-%d\n" % i for i in range(last, 3000)], kept)
 
+class Streams(MonitorTest):
+
+    @deviates(**PEERS)
+    def test_log_rotates_and_is_bounded(self):
+        log = os.path.join(self.tmp, "log")
+        m, cid, _ = self.begin(self.bundle(sh="seq 1 60000"), log=log, max_bytes=65536, max_files=3)
+        m.wait_exit()
+        names = [n for n in os.listdir(self.tmp) if n == "log" or n.startswith("log.")]
+        self.assertEqual({"log", "log.1", "log.2"}, set(names))
+        for n in names:
+            self.assertLessEqual(os.path.getsize(os.path.join(self.tmp, n)), 65536 + 32768)
+        with open(log) as f:
+            self.assertEqual("60000\n", [json.loads(x) for x in f][-1]["log"])
+
+    @deviates(**PEERS)
+    def test_stdin(self):
+        log = os.path.join(self.tmp, "log")
+        m, cid, _ = self.begin(self.bundle("cat"), log=log, stdin_open=True)
+        m.send(monitor_client.STDIN, b"typed\n")
+        m.send(monitor_client.CLOSE_STDIN)
+        self.assertEqual(0, m.wait_exit()[0])
+        with open(log) as f:
+            self.assertEqual("typed\n", json.loads(f.readline())["log"])
+
+    @deviates(**PEERS)
+    def test_attach(self):
+        m, cid, directory = self.begin(self.bundle(sh="while :; do echo tick; sleep 0.05; done"))
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(s.close)
+        s.settimeout(30)
+        s.connect(os.path.join(directory, "attach.sock"))
+        packet = s.recv(65536)
+        self.assertEqual(1, packet[0])
+        self.assertIn(b"tick", packet)
+        m.signal(signal.SIGKILL)
+        m.wait_exit()
+
+    @deviates(**PEERS)
     def test_terminal(self):
-        b = self.bundle(sh="tty; stty size; read x; echo got-$x")
+        b = self.bundle(sh="tty; stty size; read x; stty size; sleep 0.2")
         b.process["terminal"] = True
-        m = Monitor(self, b, terminal=1)
-        self.receive_resize = m
-        pid = struct.unpack("<I", m.receive(CREATED)[1])[0]
-        self.assertGreater(pid, 1)
-        m.send(RESIZE, struct.pack("<HH", 33, 77))
-        m.send(START)
-        m.receive(STARTED)
-        wait_until(lambda: "33 77" in "".join(x["log"] for x in m.lines()), "the size")
-        m.send(STDIN, b"word\n")
-        self.assertEqual(0, m.exited()[0])
-        self.assertIn("got-word", "".join(x["log"] for x in m.lines()))
-
-    def test_out_of_memory_is_the_reason(self):
-        b = self.bundle(sh="exec tail /dev/zero")
-        b.linux.setdefault("resources", {})["memory"] = {"limit": 8 << 20, "swap": 8 << 20}
-        m = Monitor(self, b)
-        m.started()
-        code, sig, ooms, reason = m.exited()
-        self.assertEqual((137, 9), (code, sig))
-        self.assertGreaterEqual(ooms, 1)
-        self.assertIn("out of memory", reason)
-
-    def test_killed_monitor_does_not_harm_the_container(self):
-        m = Monitor(self, self.bundle("sleep", "1000"))
-        m.started()
-        m.process.kill()
-        m.process.wait()
-        time.sleep(0.2)
-        self.assertEqual("running", self.status(m.id))
-
-    def test_small(self):
-        """The monitor of an idle container keeps no more private memory than a few pages."""
-        m = Monitor(self, self.bundle("sleep", "1000"))
-        m.started()
-        with open("/proc/%d/smaps_rollup" % m.process.pid) as f:
-            private = sum(int(line.split()[1]) for line in f if line.startswith(("Private_Dirty", "Private_Clean")))
-        self.assertLess(private, 2048)
+        log = os.path.join(self.tmp, "log")
+        m, cid, _ = self.begin(b, log=log, terminal=True)
+        import struct
+        m.send(monitor_client.RESIZE, struct.pack("<HH", 44, 111))
+        m.send(monitor_client.STDIN, b"go\n")
+        m.wait_exit()
+        with open(log) as f:
+            text = "".join(json.loads(x)["log"] for x in f)
+        self.assertIn("/dev/", text)
+        self.assertIn("44 111", text)
 
 
 if __name__ == "__main__":
