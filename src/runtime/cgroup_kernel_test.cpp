@@ -6,15 +6,19 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <set>
 
 #include "base/file.h"
 #include "runtime/cgroup.h"
+#include "runtime/cgroup_devices.h"
 #include "runtime/cgroup_stats.h"
+#include "sys/bpf.h"
 #include "sys/process.h"
 
 namespace onggi::runtime {
@@ -273,6 +277,47 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
     EXPECT_EQ(opens("/dev/null", O_RDWR), 1);
   }
   ::unlink("/tmp/onggi-test-kmsg2");
+}
+
+// systemd's own program, or what a crash left, must not go on deciding beside the new one.
+TEST_F(CgroupKernel_NeedsRoot, DeviceProgramReplacesSeveral) {
+  if (sys::cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
+  ASSERT_TRUE(cgroup_->create({}));
+  CgroupRecord v2_only;
+  for (const auto& [controller, path] : cgroup_->record().paths)
+    if (controller.empty()) v2_only.paths.emplace_back("", path);
+  auto v2 = Cgroup::load(v2_only);
+  ASSERT_TRUE(v2);
+  auto dir = (*v2)->clone_fd();
+  ASSERT_TRUE(dir && *dir);
+  auto attached = [&] {
+    uint32_t ids[64];
+    bpf_attr attr;
+    std::memset(&attr, 0, sizeof attr);
+    attr.query.target_fd = static_cast<uint32_t>(dir->get());
+    attr.query.attach_type = BPF_CGROUP_DEVICE;
+    attr.query.prog_cnt = 64;
+    attr.query.prog_ids = reinterpret_cast<uint64_t>(ids);
+    EXPECT_EQ(::syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof attr), 0);
+    return attr.query.prog_cnt;
+  };
+  auto policy = device_policy({{true, "", {}, {}, "rwm"}});
+  ASSERT_TRUE(policy);
+  for (int i = 0; i < 3; i++) {
+    auto program = sys::load_device_program(device_program(*policy));
+    ASSERT_TRUE(program) << program.error().text();
+    bpf_attr attr;
+    std::memset(&attr, 0, sizeof attr);
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    attr.target_fd = static_cast<uint32_t>(dir->get());
+    attr.attach_bpf_fd = static_cast<uint32_t>(program->get());
+    attr.attach_flags = BPF_F_ALLOW_MULTI;
+    ASSERT_EQ(::syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr), 0) << errno;
+  }
+  EXPECT_GE(attached(), 3u);
+  auto updated = (*v2)->update({.devices = {{false, "", {}, {}, "rwm"}}});
+  ASSERT_TRUE(updated) << updated.error().text();
+  EXPECT_EQ(attached(), 1u);
 }
 
 TEST_F(CgroupKernel_NeedsRoot, CloneIntoCgroup) {
