@@ -65,6 +65,7 @@ class CgroupKernel_NeedsRoot : public ::testing::Test {
       for (;;) ::pause();
     }
     children_.push_back(pid);
+    write_end.reset();  // so that a child that fails is seen as the end of file
     char c;
     EXPECT_EQ(::read(read_end.get(), &c, 1), 1);
     return pid;
