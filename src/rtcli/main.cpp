@@ -38,7 +38,9 @@ struct Log {
 
   // One line per message, in the shape of the format that engines parse ({"level","msg","time"}).
   void write(const char* level, const std::string& text) const {
-    if (!file) return;
+    if (file) write_to(file.get(), level, text);
+  }
+  void write_to(int fd, const char* level, const std::string& text) const {
     std::string time = runtime::now_rfc3339(), line;
     time = time.substr(0, 19) + "Z";
     if (json) {
@@ -55,7 +57,7 @@ struct Log {
       line = "time=\"" + time + "\" level=" + level + " msg=" + w.text();
     }
     line += '\n';
-    (void)write_all(file.get(), line, "log");
+    (void)write_all(fd, line, "log");
   }
 };
 
@@ -93,8 +95,7 @@ void log_phase(const char* name) {
   int64_t now = monotonic_us();
   std::string text = std::string(name) + ": " + std::to_string(now - phase_start) + " us";
   phase_start = now;
-  if (log.file) log.write("debug", text);
-  else (void)write_all(STDERR_FILENO, "onggi-runtime: debug: " + text + "\n", "standard error");
+  log.write_to(log.file ? log.file.get() : STDERR_FILENO, "debug", text);
 }
 
 std::string default_root() {
@@ -105,20 +106,20 @@ std::string default_root() {
 
 std::string global_help() {
   std::string text =
-      "onggi-runtime runs containers as the Open Container Initiative specifies.\n\n"
-      "Usage: onggi-runtime [OPTION...] COMMAND [OPTION...] [WORD...]\n\nCommands:\n";
+      "NAME:\n  onggi-runtime - runs containers as the Open Container Initiative specifies\n\n"
+      "USAGE:\n  onggi-runtime [OPTION...] COMMAND [OPTION...] [WORD...]\n\nCOMMANDS:\n";
   for (const auto& c : commands()) {
     std::string left = std::string("  ") + c.name;
     left.resize(14, ' ');
     text += left + c.help + "\n";
   }
-  return text + "\nOptions:\n" + options_help(global_options());
+  return text + "\nOPTIONS:\n" + options_help(global_options());
 }
 
 std::string command_help(const Command& c) {
-  std::string text = std::string("onggi-runtime ") + c.name + ": " + c.help + "\n\nUsage: onggi-runtime " + c.name +
+  std::string text = std::string("NAME:\n  onggi-runtime ") + c.name + " - " + c.help + "\n\nUSAGE:\n  onggi-runtime " + c.name +
                      (c.options.empty() ? " " : " [OPTION...] ") + c.usage + "\n";
-  return c.options.empty() ? text : text + "\nOptions:\n" + options_help(c.options);
+  return c.options.empty() ? text : text + "\nOPTIONS:\n" + options_help(c.options);
 }
 
 int report(const std::string& text, int code) {
@@ -192,7 +193,7 @@ int run(const std::vector<std::string>& words) {
     flush_warnings();
     return *r;
   }
-  return report("no such command: \"" + name + "\" (see onggi-runtime --help)", 1);
+  return report("no such command: No help topic for '" + name + "' (see onggi-runtime --help)", 1);
 }
 
 }  // namespace

@@ -264,7 +264,8 @@ long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool n
   uint64_t flags = O_PATH | (no_follow ? O_NOFOLLOW : 0);
   long fd = open_in_root(c, path, flags, resolve);
   if (fd != -ENOENT) {
-    if (fd < 0) note(c, path);
+    if (fd < 0 && directory_only) note(c, path, " must be mounted on ordinary directory: a symlink is in its path");
+    else if (fd < 0) note(c, path);
     return fd;
   }
   fd = make_last(c, path, file, mode, flags);
@@ -395,6 +396,10 @@ long mount_step(Child& c, const Step& s) {
     case Op::kPathAttr: return path_attr(c, s);
     case Op::kPivot: return pivot(c, s);
     case Op::kRootPropagation: return make_propagation(c, s);
+    case Op::kTouch: {
+      long fd = ensure_in_root(c, text(c, s.str), true, 0755, true, false);
+      return fd < 0 ? fd : close_fd(static_cast<int>(fd));
+    }
     case Op::kMkdir: {
       long fd = ensure_in_root(c, text(c, s.str), false, static_cast<uint32_t>(s.a), false, false);
       return fd < 0 ? fd : close_fd(static_cast<int>(fd));

@@ -7,6 +7,8 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 
+#include <initializer_list>
+
 #include "runtime/child.h"
 
 #ifndef MS_REC
@@ -321,6 +323,11 @@ long pivot(Child& c, const Step& s) {
     r = sys(__NR_pivot_root, ptr("."), ptr("."));
     if (r == 0) r = sys(__NR_umount2, ptr("."), MNT_DETACH);
   } else {
+    // The old root stays below: its procfs and sysfs must not, or the kernel would take them as leave to mount new ones that show all.
+    for (const char* path : {"/proc", "/sys"}) {
+      for (int i = 0; i < 64 && sys(__NR_umount2, ptr(path), MNT_DETACH) == 0;) i++;
+      sys(__NR_mount, ptr("tmpfs"), ptr(path), ptr("tmpfs"), 1 /* MS_RDONLY */, ptr("size=0,nr_inodes=1"));
+    }
     r = sys(__NR_move_mount, c.root_fd, ptr(""), AT_FDCWD, ptr("/"), MOVE_MOUNT_F_EMPTY_PATH);
     if (r == 0) r = sys(__NR_chroot, ptr("."));
   }

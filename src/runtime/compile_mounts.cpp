@@ -326,6 +326,11 @@ struct Compiler {
       s.str_b = at;
     }
     b.add(Op::kPtmx);
+    // The terminal is bound there at the end, when /dev may be read-only.
+    if (spec.process && spec.process->terminal) {
+      uint32_t at = b.string("/dev/console");
+      b.add(Op::kTouch).str = at;
+    }
   }
 
   bool dev_is_bound() const {

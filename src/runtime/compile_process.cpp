@@ -181,6 +181,7 @@ struct ProcessCompiler {
 Result<> ProcessCompiler::run() {
   if (in.bare) {
     program();
+    if (in.seccomp && !in.seccomp->notifies) seccomp();
     b.add(Op::kExec);
     return {};
   }

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "oci/parse.h"
+#include "policy/seccomp.h"
 #include "runtime/hooks.h"
 #include "runtime/plan.h"
 #include "runtime/resctrl.h"
@@ -108,6 +109,9 @@ Result<> start_locked(Opened& c) {
     place.namespaces = namespace_flags(spec) & ~static_cast<uint64_t>(CLONE_NEWUSER | 0x80 /* CLONE_NEWTIME */);
     place.user_namespace = (namespace_flags(spec) & CLONE_NEWUSER) != 0;
     if (place.user_namespace) place.namespaces |= CLONE_NEWUSER;
+    policy::SeccompProgram seccomp;
+    if (spec.linux.seccomp) seccomp = TRY(policy::compile_seccomp(*spec.linux.seccomp));
+    place.seccomp = &seccomp;
     TRY_VOID(run_hooks(spec.hooks.start_container, "startContainer",
                        state_json(c.record, spec, Status::kCreated, c.record.pid), place));
     return tell_start(c.dir.fd());

@@ -344,8 +344,9 @@ LaunchHandlers Creation::handlers() {
     TRY_VOID(record_created(pid));
     if (!run_ || spec_.hooks.start_container.empty()) return {};
     PidFd pidfd = TRY(sys::pidfd_open(pid));
-    return run_hooks(spec_.hooks.start_container, "startContainer", state_json(record_, spec_, Status::kCreated, pid),
-                     container_place(pidfd.get()));
+    HookPlace place = container_place(pidfd.get());
+    place.seccomp = &seccomp_;
+    return run_hooks(spec_.hooks.start_container, "startContainer", state_json(record_, spec_, Status::kCreated, pid), place);
   };
   h.console = [this](UniqueFd master) -> Result<> {
     if (!console_socket_) {

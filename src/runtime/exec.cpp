@@ -168,6 +168,7 @@ Result<> Execution::compile() {
 
 LaunchHandlers Execution::handlers() {
   LaunchHandlers h;
+  h.phase = context_.phase;
   h.warning = context_.warn;
   h.created = [this](int pid) -> Result<> {
     if (!record_.resctrl_group.empty()) TRY_VOID(join_resctrl_group(record_.resctrl_group, pid));
@@ -220,6 +221,7 @@ Result<Started> Execution::go() {
   add_listen_environment(options_.listen_fds, process_);
   TRY_VOID(open_sockets());
   TRY_VOID(compile());
+  if (context_.phase) context_.phase("config and plan");
   LaunchArgs args;
   args.plan = &plan_;
   Launched child = TRY(launch_in_cgroup(args));

@@ -43,6 +43,7 @@ Result<Launched> start_in_container(const oci::Hook& hook, const HookPlace& plac
   join.namespaces = place.namespaces;
   join.user_namespace = place.user_namespace;
   join.bare = true;
+  join.seccomp = place.seccomp;
   CompiledPlan plan = TRY(compile_join(join));
   plan.builder.set_program(process.args, process.env, {hook.path});
   LaunchArgs args;

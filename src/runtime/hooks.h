@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "oci/runtime_spec.h"
+#include "policy/seccomp.h"
 
 namespace onggi::runtime {
 
@@ -14,6 +15,7 @@ struct HookPlace {
   int container_pidfd = -1;   // -1: runtime namespaces
   uint64_t namespaces = 0;    // CLONE_NEW*
   bool user_namespace = false;
+  const policy::SeccompProgram* seccomp = nullptr;  // startContainer hooks run under the container's filter
   std::string directory;      // runtime namespaces: working directory (the bundle)
 };
 

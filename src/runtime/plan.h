@@ -56,6 +56,7 @@ enum class Op : uint16_t {
   kPathAttr,           // str: a mount point in the container, a: MOUNT_ATTR_* set on it
   kPivot,              // a: 0 pivot_root, 1 MS_MOVE + chroot
   kRootPropagation,    // a: MS_*
+  kTouch,              // str: makes the file (and parents) inside the root
   kMkdir,              // str, a: mode: makes the directory (and parents) inside the root
   // --- process ---
   kSetsid,

@@ -116,6 +116,7 @@ std::string PlanBuilder::describe(uint32_t index) const {
     case Op::kPathAttr: return std::string("set mount attributes of ") + text(s.str);
     case Op::kPivot: return "pivot_root";
     case Op::kRootPropagation: return "set propagation of the root mount";
+    case Op::kTouch: return std::string("make file ") + text(s.str);
     case Op::kMkdir: return std::string("make directory ") + text(s.str);
     case Op::kSetsid: return "start a session (setsid)";
     case Op::kConsole: return "set up the console";
