@@ -3,8 +3,8 @@
 
 int main(int argc, char** argv) { return onggi::rtcli::main(argc, argv); }
 
-// Called when something throws after all. The library's own version prints the exception's type, for which it brings a
-// demangler and 60 kB into every static program; nothing here throws, so there is nothing to print.
+// Called when something throws after all. The library's own version prints the exception's type, for which it
+// brings a demangler and 60 kB into every static program; nothing here throws, so there is nothing to print.
 namespace __gnu_cxx {
 void __verbose_terminate_handler() { __builtin_trap(); }
 }  // namespace __gnu_cxx

@@ -1,12 +1,14 @@
 // onggi-systemd-helper: asks systemd over D-Bus to make, change or stop the scope of a container.
 //
-// A program of its own because libsystemd is a shared library and the runtime is static; the runtime executes it only for --systemd-cgroup.
+// A program of its own because libsystemd is a shared library and the runtime is static; the runtime executes
+// it only for --systemd-cgroup.
 //
 //   onggi-systemd-helper [--user] start|set UNIT [NAME SIGNATURE COUNT VALUE...]...
 //   onggi-systemd-helper [--user] stop UNIT
 //
-// Properties are what runtime/systemd_properties.h makes. Exit code 0: done; 1: systemd refused, the reason stands on standard error in one
-// line; 2: usage; 3: no bus. `start` and `stop` return when the job is finished. Stopping a unit that does not exist succeeds.
+// Properties are what runtime/systemd_properties.h makes. Exit code 0: done; 1: systemd refused, the reason
+// stands on standard error in one line; 2: usage; 3: no bus. `start` and `stop` return when the job is
+// finished. Stopping a unit that does not exist succeeds.
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
@@ -53,17 +55,47 @@ int complain(const char* what, const std::string& unit, int r, const BusError* e
 int append_basic(sd_bus_message* m, char type, const std::string& text) {
   const char* s = text.c_str();
   switch (type) {
-    case 's': case 'o': return sd_bus_message_append_basic(m, type, s);
-    case 'b': { int v = text == "true"; return sd_bus_message_append_basic(m, type, &v); }
-    case 'd': { double v = strtod(s, nullptr); return sd_bus_message_append_basic(m, type, &v); }
-    case 'y': { auto v = static_cast<uint8_t>(strtoul(s, nullptr, 10)); return sd_bus_message_append_basic(m, type, &v); }
-    case 'n': { auto v = static_cast<int16_t>(strtol(s, nullptr, 10)); return sd_bus_message_append_basic(m, type, &v); }
-    case 'q': { auto v = static_cast<uint16_t>(strtoul(s, nullptr, 10)); return sd_bus_message_append_basic(m, type, &v); }
-    case 'i': { auto v = static_cast<int32_t>(strtol(s, nullptr, 10)); return sd_bus_message_append_basic(m, type, &v); }
-    case 'u': { auto v = static_cast<uint32_t>(strtoul(s, nullptr, 10)); return sd_bus_message_append_basic(m, type, &v); }
-    case 'x': { int64_t v = strtoll(s, nullptr, 10); return sd_bus_message_append_basic(m, type, &v); }
-    case 't': { uint64_t v = strtoull(s, nullptr, 10); return sd_bus_message_append_basic(m, type, &v); }
-    default: return -EINVAL;
+    case 's':
+    case 'o':
+      return sd_bus_message_append_basic(m, type, s);
+    case 'b': {
+      int v = text == "true";
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'd': {
+      double v = strtod(s, nullptr);
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'y': {
+      auto v = static_cast<uint8_t>(strtoul(s, nullptr, 10));
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'n': {
+      auto v = static_cast<int16_t>(strtol(s, nullptr, 10));
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'q': {
+      auto v = static_cast<uint16_t>(strtoul(s, nullptr, 10));
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'i': {
+      auto v = static_cast<int32_t>(strtol(s, nullptr, 10));
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'u': {
+      auto v = static_cast<uint32_t>(strtoul(s, nullptr, 10));
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 'x': {
+      int64_t v = strtoll(s, nullptr, 10);
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    case 't': {
+      uint64_t v = strtoull(s, nullptr, 10);
+      return sd_bus_message_append_basic(m, type, &v);
+    }
+    default:
+      return -EINVAL;
   }
 }
 
@@ -95,7 +127,8 @@ int append_properties(sd_bus_message* m, const std::vector<Property>& properties
   return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-// The result of the job we wait for, among all that end meanwhile (ours may end before its name is known here).
+// The result of the job we wait for, among all that end meanwhile (ours may end before its name is known
+// here).
 struct Jobs {
   std::vector<std::pair<std::string, std::string>> removed;  // object path, result
 };
@@ -138,16 +171,18 @@ int subscribe(sd_bus* bus, Jobs& jobs) {
 
 void reset_failed(sd_bus* bus, const std::string& unit) {
   BusError ignored;
-  sd_bus_call_method(bus, kDestination, kPath, kManager, "ResetFailedUnit", &ignored.e, nullptr, "s", unit.c_str());
+  sd_bus_call_method(bus, kDestination, kPath, kManager, "ResetFailedUnit", &ignored.e, nullptr, "s",
+                     unit.c_str());
 }
 
-int call_with_properties(sd_bus* bus, const char* method, const std::string& unit, const std::vector<Property>& properties,
-                         Message& reply, BusError& error) {
+int call_with_properties(sd_bus* bus, const char* method, const std::string& unit,
+                         const std::vector<Property>& properties, Message& reply, BusError& error) {
   bool start = strcmp(method, "StartTransientUnit") == 0;
   Message call;
   int r = sd_bus_message_new_method_call(bus, &call.m, kDestination, kPath, kManager, method);
-  if (r >= 0) r = start ? sd_bus_message_append(call.m, "ss", unit.c_str(), "replace")
-                        : sd_bus_message_append(call.m, "sb", unit.c_str(), 1);  // runtime: until the unit ends
+  if (r >= 0)
+    r = start ? sd_bus_message_append(call.m, "ss", unit.c_str(), "replace")
+              : sd_bus_message_append(call.m, "sb", unit.c_str(), 1);  // runtime: until the unit ends
   if (r >= 0) r = append_properties(call.m, properties);
   if (r >= 0 && start) r = sd_bus_message_append(call.m, "a(sa(sv))", 0);  // no auxiliary units
   return r < 0 ? r : sd_bus_call(bus, call.m, kPatienceUsec, &error.e, &reply.m);
@@ -171,7 +206,8 @@ int start(sd_bus* bus, const std::string& unit, const std::vector<Property>& pro
     std::string result = wait_for_job(bus, jobs, job);
     if (result == "done") return 0;
     reset_failed(bus, unit);
-    fprintf(stderr, "start the systemd unit '%s': %s%s\n", unit.c_str(), result.empty() ? "" : "the job ended as ",
+    fprintf(stderr, "start the systemd unit '%s': %s%s\n", unit.c_str(),
+            result.empty() ? "" : "the job ended as ",
             result.empty() ? "no answer within 30 s" : result.c_str());
     return 1;
   }
@@ -182,7 +218,8 @@ int stop(sd_bus* bus, const std::string& unit) {
   if (int r = subscribe(bus, jobs); r < 0) return complain("watch the jobs of systemd for", unit, r);
   Message reply;
   BusError error;
-  int r = sd_bus_call_method(bus, kDestination, kPath, kManager, "StopUnit", &error.e, &reply.m, "ss", unit.c_str(), "replace");
+  int r = sd_bus_call_method(bus, kDestination, kPath, kManager, "StopUnit", &error.e, &reply.m, "ss",
+                             unit.c_str(), "replace");
   if (r < 0) {
     if (sd_bus_error_has_name(&error.e, "org.freedesktop.systemd1.NoSuchUnit")) return 0;
     return complain("stop the systemd unit", unit, r, &error);
@@ -209,7 +246,8 @@ int open_bus(bool user, Bus& out) {
   if (r >= 0 || user) return r;
   int first = r;
   if ((r = sd_bus_new(&out.bus)) < 0) return first;
-  if (sd_bus_set_address(out.bus, "unix:path=/run/systemd/private") < 0 || sd_bus_start(out.bus) < 0) return first;
+  if (sd_bus_set_address(out.bus, "unix:path=/run/systemd/private") < 0 || sd_bus_start(out.bus) < 0)
+    return first;
   return 0;
 }
 
@@ -220,7 +258,9 @@ bool parse_properties(int argc, char** argv, int at, std::vector<Property>& out)
     long count = strtol(argv[at + 2], nullptr, 10);
     at += 3;
     bool array = p.signature.size() > 1 && p.signature[0] == 'a';
-    if (p.signature.empty() || count < 0 || count > argc - at || (!array && (count != 1 || p.signature.size() != 1))) return false;
+    if (p.signature.empty() || count < 0 || count > argc - at ||
+        (!array && (count != 1 || p.signature.size() != 1)))
+      return false;
     for (long i = 0; i < count; i++) p.values.emplace_back(argv[at++]);
     out.push_back(std::move(p));
   }
@@ -235,8 +275,10 @@ int main(int argc, char** argv) {
   if (user) at++;
   std::vector<Property> properties;
   std::string_view verb = at < argc ? argv[at] : "";
-  if (argc - at < 2 || (verb != "start" && verb != "set" && verb != "stop") || !parse_properties(argc, argv, at + 2, properties)) {
-    fprintf(stderr, "usage: onggi-systemd-helper [--user] start|set|stop UNIT [NAME SIGNATURE COUNT VALUE...]...\n");
+  if (argc - at < 2 || (verb != "start" && verb != "set" && verb != "stop") ||
+      !parse_properties(argc, argv, at + 2, properties)) {
+    fprintf(stderr,
+            "usage: onggi-systemd-helper [--user] start|set|stop UNIT [NAME SIGNATURE COUNT VALUE...]...\n");
     return 2;
   }
   std::string unit = argv[at + 1];

@@ -1,7 +1,7 @@
 // UniqueFd: the only owner of a file descriptor. close(2) is called in fd.cpp and nowhere else.
 //
-// Typed wrappers make it impossible to hand a pidfd where a mount is wanted. Parameters borrow: functions take
-// `int` (or the typed wrapper by const reference) and never close what they were given.
+// Typed wrappers make it impossible to hand a pidfd where a mount is wanted. Parameters borrow: functions
+// take `int` (or the typed wrapper by const reference) and never close what they were given.
 #pragma once
 
 #include <utility>
@@ -31,8 +31,14 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-struct PidFd : UniqueFd { using UniqueFd::UniqueFd; };
-struct MountFd : UniqueFd { using UniqueFd::UniqueFd; };
-struct NsFd : UniqueFd { using UniqueFd::UniqueFd; };
+struct PidFd : UniqueFd {
+  using UniqueFd::UniqueFd;
+};
+struct MountFd : UniqueFd {
+  using UniqueFd::UniqueFd;
+};
+struct NsFd : UniqueFd {
+  using UniqueFd::UniqueFd;
+};
 
 }  // namespace onggi

@@ -21,8 +21,10 @@ Result<std::string> read_fd(int fd, std::string_view name, size_t limit) {
   for (;;) {
     if (used == data.size()) {
       if (data.size() > limit)
-        return fail(Error(ErrorKind::kInvalid, "read '" + std::string(name) + "': larger than the limit of " +
-                                                   std::to_string(limit) + " bytes", EFBIG));
+        return fail(Error(
+            ErrorKind::kInvalid,
+            "read '" + std::string(name) + "': larger than the limit of " + std::to_string(limit) + " bytes",
+            EFBIG));
       data.resize(data.size() * 2);
     }
     ssize_t n = ::read(fd, data.data() + used, data.size() - used);
@@ -34,8 +36,10 @@ Result<std::string> read_fd(int fd, std::string_view name, size_t limit) {
     used += static_cast<size_t>(n);
   }
   if (used > limit)
-    return fail(Error(ErrorKind::kInvalid, "read '" + std::string(name) + "': larger than the limit of " +
-                                               std::to_string(limit) + " bytes", EFBIG));
+    return fail(Error(
+        ErrorKind::kInvalid,
+        "read '" + std::string(name) + "': larger than the limit of " + std::to_string(limit) + " bytes",
+        EFBIG));
   data.resize(used);
   return data;
 }
@@ -45,7 +49,9 @@ Result<std::string> read_file_at(int dirfd, const std::string& path, size_t limi
   return read_fd(fd.get(), path, limit);
 }
 
-Result<std::string> read_file(const std::string& path, size_t limit) { return read_file_at(AT_FDCWD, path, limit); }
+Result<std::string> read_file(const std::string& path, size_t limit) {
+  return read_file_at(AT_FDCWD, path, limit);
+}
 
 Result<> write_all(int fd, std::string_view data, std::string_view name) {
   while (!data.empty()) {
@@ -109,7 +115,11 @@ static Result<T> parse_number(std::string_view s, std::string_view what) {
   return value;
 }
 
-Result<uint64_t> parse_u64(std::string_view s, std::string_view what) { return parse_number<uint64_t>(s, what); }
-Result<int64_t> parse_i64(std::string_view s, std::string_view what) { return parse_number<int64_t>(s, what); }
+Result<uint64_t> parse_u64(std::string_view s, std::string_view what) {
+  return parse_number<uint64_t>(s, what);
+}
+Result<int64_t> parse_i64(std::string_view s, std::string_view what) {
+  return parse_number<int64_t>(s, what);
+}
 
 }  // namespace onggi

@@ -21,7 +21,8 @@ Result<std::string> read_file(const std::string& path, size_t limit = kDefaultRe
 Result<std::string> read_fd(int fd, std::string_view name, size_t limit = kDefaultReadLimit);
 
 // One write(2) of all of `data` (what kernel interface files want). `flags` beside O_WRONLY | O_CLOEXEC.
-Result<> write_file_at(int dirfd, const std::string& path, std::string_view data, int flags = 0, unsigned mode = 0644);
+Result<> write_file_at(int dirfd, const std::string& path, std::string_view data, int flags = 0,
+                       unsigned mode = 0644);
 Result<> write_file(const std::string& path, std::string_view data, int flags = 0, unsigned mode = 0644);
 // Writes everything, over as many write(2) calls as it takes; retries EINTR.
 Result<> write_all(int fd, std::string_view data, std::string_view name);

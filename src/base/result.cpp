@@ -20,12 +20,26 @@ Error Error::os(std::string_view operation, std::string_view object, int e) {
   text += errno_text(e);
   ErrorKind kind = ErrorKind::kOs;
   switch (e) {
-    case ENOENT: case ENOTDIR: kind = ErrorKind::kNotFound; break;
-    case EEXIST: kind = ErrorKind::kExists; break;
-    case EBUSY: kind = ErrorKind::kBusy; break;
-    case EPERM: case EACCES: kind = ErrorKind::kPermission; break;
-    case ENOSYS: case EOPNOTSUPP: kind = ErrorKind::kUnsupported; break;
-    default: break;
+    case ENOENT:
+    case ENOTDIR:
+      kind = ErrorKind::kNotFound;
+      break;
+    case EEXIST:
+      kind = ErrorKind::kExists;
+      break;
+    case EBUSY:
+      kind = ErrorKind::kBusy;
+      break;
+    case EPERM:
+    case EACCES:
+      kind = ErrorKind::kPermission;
+      break;
+    case ENOSYS:
+    case EOPNOTSUPP:
+      kind = ErrorKind::kUnsupported;
+      break;
+    default:
+      break;
   }
   return {kind, std::move(text), e};
 }

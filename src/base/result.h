@@ -63,29 +63,29 @@ std::string errno_text(int e);
 }  // namespace onggi
 
 // Hands the error on, or yields the value.
-#define TRY(expr)                                                                       \
-  __extension__({                                                                       \
-    auto&& try_result_ = (expr);                                                        \
-    if (!try_result_) [[unlikely]]                                                      \
-      return ::onggi::fail(std::move(try_result_).error());                             \
-    *std::move(try_result_);                                                            \
+#define TRY(expr)                                           \
+  __extension__({                                           \
+    auto&& try_result_ = (expr);                            \
+    if (!try_result_) [[unlikely]]                          \
+      return ::onggi::fail(std::move(try_result_).error()); \
+    *std::move(try_result_);                                \
   })
 // As TRY for Result<void>: a statement without a value.
-#define TRY_VOID(expr)                                                                  \
-  do {                                                                                  \
-    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]]                         \
-      return ::onggi::fail(std::move(try_void_result_).error());                             \
+#define TRY_VOID(expr)                                                    \
+  do {                                                                    \
+    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]] \
+      return ::onggi::fail(std::move(try_void_result_).error());          \
   } while (0)
 // As TRY and TRY_VOID, with context put before the error's text.
-#define TRY_CTX(expr, context)                                                          \
-  __extension__({                                                                       \
-    auto&& try_result_ = (expr);                                                        \
-    if (!try_result_) [[unlikely]]                                                      \
-      return ::onggi::fail(std::move(try_result_).error().wrap(context));               \
-    *std::move(try_result_);                                                            \
+#define TRY_CTX(expr, context)                                            \
+  __extension__({                                                         \
+    auto&& try_result_ = (expr);                                          \
+    if (!try_result_) [[unlikely]]                                        \
+      return ::onggi::fail(std::move(try_result_).error().wrap(context)); \
+    *std::move(try_result_);                                              \
   })
-#define TRY_VOID_CTX(expr, context)                                                     \
-  do {                                                                                  \
-    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]]                         \
-      return ::onggi::fail(std::move(try_void_result_).error().wrap(context));               \
+#define TRY_VOID_CTX(expr, context)                                            \
+  do {                                                                         \
+    if (auto&& try_void_result_ = (expr); !try_void_result_) [[unlikely]]      \
+      return ::onggi::fail(std::move(try_void_result_).error().wrap(context)); \
   } while (0)

@@ -24,8 +24,9 @@ class [[nodiscard]] ScopeExit {
   bool armed_ = true;
 };
 
-// A set-up of several steps: each step that succeeded pushes its undo; commit() is the last line. Without it the
-// destructor undoes everything in reverse order. Undo functions must not fail the program: they ignore errors.
+// A set-up of several steps: each step that succeeded pushes its undo; commit() is the last line. Without it
+// the destructor undoes everything in reverse order. Undo functions must not fail the program: they ignore
+// errors.
 class [[nodiscard]] Rollback {
  public:
   Rollback() = default;

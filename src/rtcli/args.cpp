@@ -14,12 +14,17 @@ const Option* find_option(const std::vector<Option>& options, std::string_view n
 
 }  // namespace
 
-Result<Args> Args::parse(const std::vector<Option>& options, const std::vector<std::string>& words) {
+Result<Args> Args::parse(const std::vector<Option>& options, const std::vector<std::string>& words,
+                         bool interleaved) {
   Args args;
   size_t i = 0;
   for (; i < words.size(); i++) {
     std::string_view word = words[i];
-    if (word.size() < 2 || word[0] != '-') break;
+    if (word.size() < 2 || word[0] != '-') {
+      if (!interleaved) break;
+      args.rest_.push_back(words[i]);
+      continue;
+    }
     if (word == "--") {
       i++;
       break;
@@ -34,12 +39,13 @@ Result<Args> Args::parse(const std::vector<Option>& options, const std::vector<s
     if (equals != std::string_view::npos) {
       value = word.substr(equals + 1);
     } else if (option->has_value) {
-      if (++i >= words.size()) return fail(Error::invalid("option --" + std::string(option->name) + " needs a value"));
+      if (++i >= words.size())
+        return fail(Error::invalid("option --" + std::string(option->name) + " needs a value"));
       value = words[i];
     }
     args.values_.emplace_back(option->name, std::move(value));
   }
-  args.rest_.assign(words.begin() + static_cast<long>(i), words.end());
+  args.rest_.insert(args.rest_.end(), words.begin() + static_cast<long>(i), words.end());
   return args;
 }
 
@@ -50,7 +56,9 @@ std::optional<std::string> Args::find(std::string_view name) const {
 }
 
 bool Args::has(std::string_view name) const { return find(name).has_value(); }
-std::string Args::get(std::string_view name, std::string otherwise) const { return find(name).value_or(std::move(otherwise)); }
+std::string Args::get(std::string_view name, std::string otherwise) const {
+  return find(name).value_or(std::move(otherwise));
+}
 
 std::vector<std::string> Args::all(std::string_view name) const {
   std::vector<std::string> list;
@@ -63,7 +71,8 @@ Result<bool> Args::flag(std::string_view name) const {
   auto value = find(name);
   if (!value || *value == "false" || *value == "0") return false;
   if (*value == "true" || *value == "1") return true;
-  return fail(Error::invalid("option --" + std::string(name) + ": '" + *value + "' is neither true nor false"));
+  return fail(
+      Error::invalid("option --" + std::string(name) + ": '" + *value + "' is neither true nor false"));
 }
 
 std::string options_help(const std::vector<Option>& options) {

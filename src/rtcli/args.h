@@ -1,5 +1,6 @@
-// Command-line options as runc's users and engines write them: "--name value", "--name=value", "-n value", "-name value";
-// options end at the first word that is not one, or at "--". Unknown options are errors, never skipped.
+// Command-line options as runc's users and engines write them: "--name value", "--name=value", "-n value",
+// "-name value"; options end at the first word that is not one, or at "--". Unknown options are errors, never
+// skipped.
 #pragma once
 
 #include <optional>
@@ -12,8 +13,8 @@
 namespace onggi::rtcli {
 
 struct Option {
-  const char* name;        // long name
-  char letter;             // short name or 0
+  const char* name;  // long name
+  char letter;       // short name or 0
   bool has_value;
   const char* value_name;  // for help
   const char* help;
@@ -22,7 +23,9 @@ struct Option {
 class Args {
  public:
   // Parses words[0..]; what follows the options is in rest().
-  static Result<Args> parse(const std::vector<Option>& options, const std::vector<std::string>& words);
+  // `interleaved`: options may also follow words ("update ID --memory N"), up to "--".
+  static Result<Args> parse(const std::vector<Option>& options, const std::vector<std::string>& words,
+                            bool interleaved = false);
 
   [[nodiscard]] bool has(std::string_view name) const;
   // The last value given, or `otherwise`.

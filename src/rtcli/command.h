@@ -12,16 +12,16 @@ namespace onggi::rtcli {
 
 struct Invocation {
   runtime::RuntimeContext context;
-  Args args;           // options and positional words of the command
+  Args args;  // options and positional words of the command
   bool debug = false;
 };
 
 struct Command {
   const char* name;
-  const char* usage;   // positional words
+  const char* usage;  // positional words
   const char* help;
   std::vector<Option> options;
-  size_t min_words, max_words;  // positional
+  size_t min_words, max_words;                       // positional
   Result<int> (*run)(const Invocation& invocation);  // the exit code
   int error_code = 1;
 };

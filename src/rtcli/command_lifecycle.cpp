@@ -123,6 +123,8 @@ Result<runtime::ExecOptions> exec_options(const Invocation& i) {
     size_t colon = entry.find(':');
     std::string controllers = colon == std::string::npos ? "" : entry.substr(0, colon);
     std::string path = colon == std::string::npos ? entry : entry.substr(colon + 1);
+    if (("/" + path + "/").find("/../") != std::string::npos)
+      return fail(Error::invalid("option --cgroup: " + path + " is not a sub cgroup path"));
     size_t at = 0;
     do {
       size_t comma = std::min(controllers.find(',', at), controllers.size());
@@ -140,7 +142,8 @@ Result<int> run_exec(const Invocation& i) {
   bool detach = TRY(i.args.flag("detach"));
   bool terminal = o.tty || (o.process && o.process->terminal);
   if (detach && terminal && o.console_socket.empty())
-    return fail(Error::invalid("cannot allocate tty if the runtime will detach without setting console socket"));
+    return fail(
+        Error::invalid("cannot allocate tty if the runtime will detach without setting console socket"));
   Foreground foreground;
   if (!detach) TRY_VOID(foreground.prepare());
   runtime::Started started = TRY(runtime::exec_in_container(i.context, o));
@@ -151,7 +154,8 @@ Result<int> run_exec(const Invocation& i) {
 
 namespace {
 
-// The ids that a command is about: the words themselves, or with --regex all containers whose id they match (regex(7), extended).
+// The ids that a command is about: the words themselves, or with --regex all containers whose id they match
+// (regex(7), extended).
 Result<std::vector<std::string>> matching_ids(const Invocation& i, const std::vector<std::string>& words) {
   bool by_regex = TRY(i.args.flag("regex"));
   if (!by_regex) return words;

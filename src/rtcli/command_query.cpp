@@ -45,7 +45,8 @@ Result<int> run_state(const Invocation& i) {
 
 Result<int> run_list(const Invocation& i) {
   std::string format = i.args.get("format", "table");
-  if (format != "table" && format != "json") return fail(Error::invalid("option --format: '" + format + "' (table or json)"));
+  if (format != "table" && format != "json")
+    return fail(Error::invalid("option --format: '" + format + "' (table or json)"));
   bool quiet = TRY(i.args.flag("quiet"));
   std::vector<std::vector<std::string>> rows = {{"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"}};
   std::string json, ids;
@@ -53,17 +54,22 @@ Result<int> run_list(const Invocation& i) {
   for (const auto& id : all) {
     auto info = runtime::inspect_container(i.context, id);
     if (!info) {
-      if (i.context.warn && info.error().kind() != ErrorKind::kNotFound) i.context.warn("list: " + info.error().text());
+      if (i.context.warn && info.error().kind() != ErrorKind::kNotFound)
+        i.context.warn("list: " + info.error().text());
       continue;
     }
     ids += id + "\n";
-    rows.push_back({id, std::to_string(shown_pid(*info)), runtime::to_string(info->status), info->record.bundle,
-                    info->record.created, info->record.owner});
-    json += (json.empty() ? "" : ",") + runtime::state_json(info->record, info->spec, info->status, shown_pid(*info));
+    rows.push_back({id, std::to_string(shown_pid(*info)), runtime::to_string(info->status),
+                    info->record.bundle, info->record.created, info->record.owner});
+    json += (json.empty() ? "" : ",") +
+            runtime::state_json(info->record, info->spec, info->status, shown_pid(*info));
   }
-  if (quiet) TRY_VOID(print(ids));
-  else if (format == "json") TRY_VOID(print((json.empty() ? "null" : "[" + json + "]") + "\n"));
-  else TRY_VOID(print(table(rows)));
+  if (quiet)
+    TRY_VOID(print(ids));
+  else if (format == "json")
+    TRY_VOID(print((json.empty() ? "null" : "[" + json + "]") + "\n"));
+  else
+    TRY_VOID(print(table(rows)));
   return 0;
 }
 
@@ -72,7 +78,8 @@ namespace {
 Result<std::vector<int>> container_pids(const Invocation& i, const std::string& id) {
   runtime::ContainerInfo info = TRY(runtime::inspect_container(i.context, id));
   if (info.record.cgroup.paths.empty())
-    return fail(Error::unsupported("ps: container \"" + id + "\" has no cgroup that would list its processes"));
+    return fail(
+        Error::unsupported("ps: container \"" + id + "\" has no cgroup that would list its processes"));
   auto cgroup = TRY(runtime::Cgroup::load(info.record.cgroup));
   return cgroup->pids();
 }
@@ -118,7 +125,8 @@ Result<std::string> ps_table(const std::vector<int>& pids, std::vector<std::stri
   int status = ::pclose(pipe);
   if (column == std::string::npos)
     return fail(Error(ErrorKind::kOs, "couldn't find PID field in the output of `" + command + "` (exit " +
-                                          std::to_string(status >> 8) + "); install procps, or use --format json"));
+                                          std::to_string(status >> 8) +
+                                          "); install procps, or use --format json"));
   return out;
 }
 
@@ -126,7 +134,8 @@ Result<std::string> ps_table(const std::vector<int>& pids, std::vector<std::stri
 
 Result<int> run_ps(const Invocation& i) {
   std::string format = i.args.get("format", "table");
-  if (format != "table" && format != "json") return fail(Error::invalid("option --format: '" + format + "' (table or json)"));
+  if (format != "table" && format != "json")
+    return fail(Error::invalid("option --format: '" + format + "' (table or json)"));
   const auto& words = i.args.rest();
   std::vector<int> pids = TRY(container_pids(i, words[0]));
   if (format == "json") {

@@ -30,7 +30,8 @@ Result<> set_unsigned(const Args& args, const char* name, std::optional<T>& out)
   auto text = args.find(name);
   if (!text) return {};
   uint64_t value = TRY(parse_u64(*text, std::string("option --") + name));
-  if (value > std::numeric_limits<T>::max()) return fail(Error::invalid(std::string("option --") + name + ": " + *text + " is too large"));
+  if (value > std::numeric_limits<T>::max())
+    return fail(Error::invalid(std::string("option --") + name + ": " + *text + " is too large"));
   out = static_cast<T>(value);
   return {};
 }
@@ -46,8 +47,8 @@ Result<> update_cpu(const Args& a, oci::Resources& r) {
   TRY_VOID(set_signed(a, "cpu-idle", cpu.idle));
   cpu.cpus = a.get("cpuset-cpus");
   cpu.mems = a.get("cpuset-mems");
-  for (const char* name : {"cpu-share", "cpu-period", "cpu-quota", "cpu-burst", "cpu-rt-runtime", "cpu-rt-period", "cpu-idle",
-                           "cpuset-cpus", "cpuset-mems"})
+  for (const char* name : {"cpu-share", "cpu-period", "cpu-quota", "cpu-burst", "cpu-rt-runtime",
+                           "cpu-rt-period", "cpu-idle", "cpuset-cpus", "cpuset-mems"})
     if (a.has(name)) r.cpu = cpu;
   return {};
 }
@@ -73,14 +74,16 @@ Result<int> run_update(const Invocation& i) {
   const Args& a = i.args;
   oci::Resources resources;
   if (auto file = a.find("resources")) {
-    std::string json = *file == "-" ? TRY(read_fd(STDIN_FILENO, "standard input")) : TRY_CTX(read_file(*file), "option --resources");
+    std::string json = *file == "-" ? TRY(read_fd(STDIN_FILENO, "standard input"))
+                                    : TRY_CTX(read_file(*file), "option --resources");
     resources = TRY_CTX(oci::parse_resources(json), "option --resources");
   } else {
     TRY_VOID(update_cpu(a, resources));
     TRY_VOID(update_rest(a, resources));
   }
   for (const char* name : {"kernel-memory", "kernel-memory-tcp"})
-    if (a.has(name) && i.context.warn) i.context.warn(std::string("option --") + name + " has no effect: the kernel dropped it");
+    if (a.has(name) && i.context.warn)
+      i.context.warn(std::string("option --") + name + " has no effect: the kernel dropped it");
   runtime::RdtUpdate rdt = {a.find("l3-cache-schema"), a.find("mem-bw-schema")};
   TRY_VOID(runtime::update_container(i.context, a.rest()[0], resources, rdt));
   return 0;
@@ -94,11 +97,15 @@ Result<int64_t> parse_interval(const std::string& text) {
   size_t at = 0;
   while (at < text.size()) {
     size_t digits = text.find_first_not_of("0123456789", at);
-    if (digits == at) return fail(Error::invalid("option --interval: '" + text + "' is not a time such as 5s or 500ms"));
+    if (digits == at)
+      return fail(Error::invalid("option --interval: '" + text + "' is not a time such as 5s or 500ms"));
     int64_t n = static_cast<int64_t>(TRY(parse_u64(text.substr(at, digits - at), "option --interval")));
-    std::string unit = digits == std::string::npos ? "s" : text.substr(digits, text.find_first_of("0123456789", digits) - digits);
+    std::string unit = digits == std::string::npos
+                           ? "s"
+                           : text.substr(digits, text.find_first_of("0123456789", digits) - digits);
     int64_t scale = unit == "ms" ? 1 : unit == "s" ? 1000 : unit == "m" ? 60000 : unit == "h" ? 3600000 : 0;
-    if (!scale || n > 1000000) return fail(Error::invalid("option --interval: '" + text + "' is not a time such as 5s or 500ms"));
+    if (!scale || n > 1000000)
+      return fail(Error::invalid("option --interval: '" + text + "' is not a time such as 5s or 500ms"));
     total += n * scale;
     at = digits == std::string::npos ? text.size() : digits + unit.size();
   }
@@ -133,8 +140,10 @@ Result<int> run_events(const Invocation& i) {
   const std::string& id = i.args.rest()[0];
   int64_t interval = TRY(parse_interval(i.args.get("interval", "5s")));
   runtime::ContainerInfo info = TRY(runtime::inspect_container(i.context, id));
-  if (info.status == runtime::Status::kStopped) return fail(Error::busy("container with id " + id + " is not running"));
-  if (info.record.cgroup.paths.empty()) return fail(Error::unsupported("container with id " + id + " has no cgroup to measure"));
+  if (info.status == runtime::Status::kStopped)
+    return fail(Error::busy("container with id " + id + " is not running"));
+  if (info.record.cgroup.paths.empty())
+    return fail(Error::unsupported("container with id " + id + " has no cgroup to measure"));
   auto cgroup = TRY(runtime::Cgroup::load(info.record.cgroup));
   if (TRY(i.args.flag("stats"))) {
     TRY_VOID(print_stats(*cgroup, info.record.resctrl_group, id));

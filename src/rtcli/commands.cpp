@@ -1,4 +1,5 @@
-// The table of commands: names, options and help in one place. Names and meanings are runc's, so that engines need no special case.
+// The table of commands: names, options and help in one place. Names and meanings are runc's, so that engines
+// need no special case.
 #include "rtcli/command.h"
 
 namespace onggi::rtcli {
@@ -6,18 +7,24 @@ namespace onggi::rtcli {
 namespace {
 
 const Option kBundle = {"bundle", 'b', true, "PATH", "directory with config.json (default: the current one)"};
-const Option kConfig = {"config", 'f', true, "FILE", "configuration file (default: config.json of the bundle)"};
-const Option kConsoleSocket = {"console-socket", 0, true, "PATH", "Unix socket that receives the terminal's master"};
-const Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH", "Unix socket that receives a pidfd of the process"};
+const Option kConfig = {"config", 'f', true, "FILE",
+                        "configuration file (default: config.json of the bundle)"};
+const Option kConsoleSocket = {"console-socket", 0, true, "PATH",
+                               "Unix socket that receives the terminal's master"};
+const Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH",
+                             "Unix socket that receives a pidfd of the process"};
 const Option kPidFile = {"pid-file", 0, true, "FILE", "file to write the process id to"};
-const Option kNoPivot = {"no-pivot", 0, false, "", "use MS_MOVE and chroot instead of pivot_root (for a root on ramfs; less safe)"};
+const Option kNoPivot = {"no-pivot", 0, false, "",
+                         "use MS_MOVE and chroot instead of pivot_root (for a root on ramfs; less safe)"};
 const Option kNoKeyring = {"no-new-keyring", 0, false, "", "keep the session keyring of the caller"};
-const Option kPreserveFds = {"preserve-fds", 0, true, "N", "pass N descriptors (3, 4, ...) on to the process"};
+const Option kPreserveFds = {"preserve-fds", 0, true, "N",
+                             "pass N descriptors (3, 4, ...) on to the process"};
 const Option kDetach = {"detach", 'd', false, "", "return as soon as the process runs"};
 const Option kFormat = {"format", 'f', true, "table|json", "output format"};
 
 std::vector<Option> create_options(bool run) {
-  std::vector<Option> list = {kBundle, kConfig, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kNoKeyring, kPreserveFds};
+  std::vector<Option> list = {kBundle,  kConfig,  kConsoleSocket, kPidfdSocket,
+                              kPidFile, kNoPivot, kNoKeyring,     kPreserveFds};
   if (run) {
     list.push_back(kDetach);
     list.push_back({"keep", 0, false, "", "keep the container's state after it has exited"});
@@ -27,7 +34,11 @@ std::vector<Option> create_options(bool run) {
 }
 
 std::vector<Option> exec_options() {
-  return {kConsoleSocket, kPidfdSocket, kPidFile, kPreserveFds, kDetach,
+  return {kConsoleSocket,
+          kPidfdSocket,
+          kPidFile,
+          kPreserveFds,
+          kDetach,
           {"process", 'p', true, "FILE", "process specification (JSON) to run"},
           {"tty", 't', false, "", "give the process a terminal"},
           {"cwd", 0, true, "PATH", "working directory in the container"},
@@ -66,20 +77,22 @@ std::vector<Option> update_options() {
 }
 
 std::vector<Option> criu_options(bool restore) {
-  std::vector<Option> list = {{"image-path", 0, true, "DIR", "directory of the checkpoint's images"},
-                              {"work-path", 0, true, "DIR", "directory of logs"},
-                              {"tcp-established", 0, false, "", "allow open TCP connections"},
-                              {"tcp-skip-in-flight", 0, false, "", "skip TCP connections in flight"},
-                              {"link-remap", 0, false, "", "allow links to deleted files"},
-                              {"ext-unix-sk", 0, false, "", "allow external Unix sockets"},
-                              {"shell-job", 0, false, "", "allow a process with the caller's terminal"},
-                              {"file-locks", 0, false, "", "handle file locks"},
-                              {"manage-cgroups-mode", 0, true, "soft|full|strict|ignore", "how cgroups are treated"},
-                              {"empty-ns", 0, true, "network", "recreate the namespace, but not its content"},
-                              {"lsm-profile", 0, true, "TYPE:NAME", "security profile to restore with"},
-                              {"lsm-mount-context", 0, true, "LABEL", "mount context to restore with"}};
+  std::vector<Option> list = {
+      {"image-path", 0, true, "DIR", "directory of the checkpoint's images"},
+      {"work-path", 0, true, "DIR", "directory of logs"},
+      {"tcp-established", 0, false, "", "allow open TCP connections"},
+      {"tcp-skip-in-flight", 0, false, "", "skip TCP connections in flight"},
+      {"link-remap", 0, false, "", "allow links to deleted files"},
+      {"ext-unix-sk", 0, false, "", "allow external Unix sockets"},
+      {"shell-job", 0, false, "", "allow a process with the caller's terminal"},
+      {"file-locks", 0, false, "", "handle file locks"},
+      {"manage-cgroups-mode", 0, true, "soft|full|strict|ignore", "how cgroups are treated"},
+      {"empty-ns", 0, true, "network", "recreate the namespace, but not its content"},
+      {"lsm-profile", 0, true, "TYPE:NAME", "security profile to restore with"},
+      {"lsm-mount-context", 0, true, "LABEL", "mount context to restore with"}};
   if (restore) {
-    for (const Option& o : {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kPreserveFds, kDetach}) list.push_back(o);
+    for (const Option& o : {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kPreserveFds, kDetach})
+      list.push_back(o);
     list.push_back({"no-subreaper", 0, false, "", "do not adopt orphans of the container"});
   } else {
     list.push_back({"parent-path", 0, true, "DIR", "earlier pre-dump to build on"});
@@ -95,31 +108,59 @@ std::vector<Option> criu_options(bool restore) {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands = {
-      {"create", "ID", "create a container; its process waits for start", create_options(false), 1, 1, run_create},
+      {"create", "ID", "create a container; its process waits for start", create_options(false), 1, 1,
+       run_create},
       {"start", "ID", "start the process of a created container", {}, 1, 1, run_start},
       {"run", "ID", "create and start a container", create_options(true), 1, 1, run_run},
-      {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options(), 1, 1 << 20, run_exec, 255},
+      {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options(), 1, 1 << 20,
+       run_exec, 255},
       {"state", "ID", "print the state of a container (JSON)", {}, 1, 1, run_state},
-      {"kill", "ID [SIGNAL]", "send a signal (default: TERM) to a container's init",
+      {"kill",
+       "ID [SIGNAL]",
+       "send a signal (default: TERM) to a container's init",
        {{"all", 'a', false, "", "send it to all processes of the container"},
-        {"regex", 'r', false, "", "ID is a regular expression; all containers that match"}}, 1, 2, run_kill},
-      {"delete", "ID...", "remove stopped containers", {{"force", 'f', false, "", "kill it first if it runs"},
-        {"regex", 'r', false, "", "IDs are regular expressions; all containers that match"}}, 1, 1 << 20, run_delete},
+        {"regex", 'r', false, "", "ID is a regular expression; all containers that match"}},
+       1,
+       2,
+       run_kill},
+      {"delete",
+       "ID...",
+       "remove stopped containers",
+       {{"force", 'f', false, "", "kill it first if it runs"},
+        {"regex", 'r', false, "", "IDs are regular expressions; all containers that match"}},
+       1,
+       1 << 20,
+       run_delete},
       {"list", "", "list containers", {kFormat, {"quiet", 'q', false, "", "ids only"}}, 0, 0, run_list},
       {"ps", "ID [PS-OPTION...]", "list the processes of a container", {kFormat}, 1, 1 << 20, run_ps},
       {"pause", "ID", "suspend all processes of a container", {}, 1, 1, run_pause},
       {"resume", "ID", "continue the processes of a paused container", {}, 1, 1, run_resume},
       {"update", "ID", "change the resource limits of a container", update_options(), 1, 1, run_update},
-      {"events", "ID", "print OOM notices and statistics of a container (JSON)",
-       {{"interval", 0, true, "TIME", "time between statistics (default: 5s)"}, {"stats", 0, false, "", "print once and end"}},
-       1, 1, run_events},
-      {"spec", "", "write a default config.json",
-       {kBundle, {"rootless", 0, false, "", "for a container of an ordinary user"}}, 0, 0, run_spec},
+      {"events",
+       "ID",
+       "print OOM notices and statistics of a container (JSON)",
+       {{"interval", 0, true, "TIME", "time between statistics (default: 5s)"},
+        {"stats", 0, false, "", "print once and end"}},
+       1,
+       1,
+       run_events},
+      {"spec",
+       "",
+       "write a default config.json",
+       {kBundle, {"rootless", 0, false, "", "for a container of an ordinary user"}},
+       0,
+       0,
+       run_spec},
       {"features", "", "print what this runtime supports (JSON)", {}, 0, 0, run_features},
       {"checkpoint", "ID", "save a running container by CRIU", criu_options(false), 1, 1, run_checkpoint},
       {"restore", "ID", "restore a container by CRIU", criu_options(true), 1, 1, run_restore},
-      {"monitor", "", "supervise one container (protocol: runtime/protocol.h)",
-       {{"control-fd", 0, true, "FD", "connected SOCK_SEQPACKET socket that carries the protocol"}}, 0, 0, run_monitor},
+      {"monitor",
+       "",
+       "supervise one container (protocol: runtime/protocol.h)",
+       {{"control-fd", 0, true, "FD", "connected SOCK_SEQPACKET socket that carries the protocol"}},
+       0,
+       0,
+       run_monitor},
   };
   return kCommands;
 }

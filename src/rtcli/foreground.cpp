@@ -45,11 +45,14 @@ void Foreground::handle_signal(const runtime::Started& started) {
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     int signal = static_cast<int>(info.ssi_signo);
     if (signal == SIGCHLD) {
-      // Orphans of the container that this process adopted as subreaper; the process itself is reaped at the end.
+      // Orphans of the container that this process adopted as subreaper; the process itself is reaped at the
+      // end.
       siginfo_t child;
       for (;;) {
         child.si_pid = 0;
-        if (::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 || !child.si_pid || child.si_pid == started.pid) break;
+        if (::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 || !child.si_pid ||
+            child.si_pid == started.pid)
+          break;
         (void)::waitid(P_PID, static_cast<id_t>(child.si_pid), &child, WEXITED | WNOHANG);
       }
     } else if (signal == SIGWINCH && started.console) {
@@ -75,7 +78,8 @@ bool Foreground::relay(runtime::Started& started, short master_events, short inp
   }
   if (master_events) {
     ssize_t n = ::read(started.console.get(), block, sizeof block);
-    if (n > 0) return write_all(STDOUT_FILENO, {block, static_cast<size_t>(n)}, "standard output").has_value();
+    if (n > 0)
+      return write_all(STDOUT_FILENO, {block, static_cast<size_t>(n)}, "standard output").has_value();
     return n < 0 && errno == EINTR;  // EIO: every descriptor of the slave is closed
   }
   return true;
@@ -103,7 +107,8 @@ Result<int> Foreground::wait(runtime::Started started) {
                      {relaying && input_open_ ? STDIN_FILENO : -1, POLLIN, 0}};
     if (::poll(fds, 4, -1) < 0 && errno != EINTR) return fail(Error::os("wait for the container", ""));
     if (fds[1].revents) handle_signal(started);
-    if (relaying && (fds[2].revents || fds[3].revents)) relaying = relay(started, fds[2].revents, fds[3].revents);
+    if (relaying && (fds[2].revents || fds[3].revents))
+      relaying = relay(started, fds[2].revents, fds[3].revents);
     if (fds[0].revents) break;
   }
   if (started.console) drain(started.console.get());

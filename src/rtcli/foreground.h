@@ -16,7 +16,8 @@ class Foreground {
   Foreground& operator=(const Foreground&) = delete;
   ~Foreground();  // restores the terminal
 
-  // Blocks signals, so that none is lost between the start of the process and wait(). Before the process is started.
+  // Blocks signals, so that none is lost between the start of the process and wait(). Before the process is
+  // started.
   Result<> prepare();
   // Returns its exit code, or 128 + the signal that ended it.
   Result<int> wait(runtime::Started started);

@@ -19,12 +19,14 @@ namespace {
 
 const std::vector<Option>& global_options() {
   static const std::vector<Option> kOptions = {
-      {"root", 0, true, "DIR", "state directory (default: /run/onggi-runtime, or $XDG_RUNTIME_DIR/onggi-runtime)"},
+      {"root", 0, true, "DIR",
+       "state directory (default: /run/onggi-runtime, or $XDG_RUNTIME_DIR/onggi-runtime)"},
       {"log", 0, true, "FILE", "append errors and warnings to this file"},
       {"log-format", 0, true, "text|json", "format of the log (default: text)"},
       {"debug", 0, false, "", "log more"},
       {"systemd-cgroup", 0, false, "", "let systemd make cgroups; cgroupsPath is slice:prefix:name"},
-      {"cgroup-manager", 0, true, "NAME", "cgroupfs (default), systemd, or disabled (no cgroup, limits are left out)"},
+      {"cgroup-manager", 0, true, "NAME",
+       "cgroupfs (default), systemd, or disabled (no cgroup, limits are left out)"},
       {"rootless", 0, true, "true|false|auto", "leave out what needs root (default: auto)"},
       {"criu", 0, true, "PATH", "(ignored: criu is looked up in $PATH)"},
       {"help", 'h', false, "", "print this help"},
@@ -63,13 +65,15 @@ struct Log {
 
 Log log;
 
-// Engines take the first words on standard error for the reason of a failure: warnings wait until the command has succeeded, and
-// go to the log alone when it fails.
+// Engines take the first words on standard error for the reason of a failure: warnings wait until the command
+// has succeeded, and go to the log alone when it fails.
 std::vector<std::string> warnings;
 
 void warn(const std::string& text) {
-  if (log.file) log.write("warning", text);
-  else warnings.push_back(text);
+  if (log.file)
+    log.write("warning", text);
+  else
+    warnings.push_back(text);
 }
 
 }  // namespace
@@ -100,7 +104,8 @@ void log_phase(const char* name) {
 
 std::string default_root() {
   if (::geteuid() == 0 && !sys::in_user_namespace()) return "/run/onggi-runtime";
-  if (const char* dir = ::getenv("XDG_RUNTIME_DIR"); dir && dir[0] == '/') return std::string(dir) + "/onggi-runtime";
+  if (const char* dir = ::getenv("XDG_RUNTIME_DIR"); dir && dir[0] == '/')
+    return std::string(dir) + "/onggi-runtime";
   return ::geteuid() == 0 ? "/run/onggi-runtime" : "/tmp/onggi-runtime-" + std::to_string(::geteuid());
 }
 
@@ -117,8 +122,9 @@ std::string global_help() {
 }
 
 std::string command_help(const Command& c) {
-  std::string text = std::string("NAME:\n  onggi-runtime ") + c.name + " - " + c.help + "\n\nUSAGE:\n  onggi-runtime " + c.name +
-                     (c.options.empty() ? " " : " [OPTION...] ") + c.usage + "\n";
+  std::string text = std::string("NAME:\n  onggi-runtime ") + c.name + " - " + c.help +
+                     "\n\nUSAGE:\n  onggi-runtime " + c.name + (c.options.empty() ? " " : " [OPTION...] ") +
+                     c.usage + "\n";
   return c.options.empty() ? text : text + "\nOPTIONS:\n" + options_help(c.options);
 }
 
@@ -155,18 +161,22 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
     }
     if (w.empty() || w[0] != '-') break;
   }
-  i.args = TRY(Args::parse(command.options, words));
+  // What follows the id of `exec` and `ps` belongs to another program.
+  bool own_words_only = command.max_words < 1000 || command.run == run_delete;
+  i.args = TRY(Args::parse(command.options, words, own_words_only));
   size_t count = i.args.rest().size();
   if (count < command.min_words || count > command.max_words)
-    return fail(Error::invalid(std::string("\"") + command.name + "\" requires " +
-                               (count < command.min_words ? "a minimum of " + std::to_string(command.min_words)
-                                                          : "a maximum of " + std::to_string(command.max_words)) +
-                               " argument(s); usage: onggi-runtime " + command.name + " " + command.usage));
+    return fail(
+        Error::invalid(std::string("\"") + command.name + "\" requires " +
+                       (count < command.min_words ? "a minimum of " + std::to_string(command.min_words)
+                                                  : "a maximum of " + std::to_string(command.max_words)) +
+                       " argument(s); usage: onggi-runtime " + command.name + " " + command.usage));
   i.context.root = global.get("root", default_root());
   i.context.systemd_cgroup = TRY(global.flag("systemd-cgroup"));
   std::string manager = global.get("cgroup-manager", "cgroupfs");
   if (manager != "cgroupfs" && manager != "systemd" && manager != "disabled")
-    return fail(Error::invalid("option --cgroup-manager: '" + manager + "' is none of cgroupfs, systemd, disabled"));
+    return fail(
+        Error::invalid("option --cgroup-manager: '" + manager + "' is none of cgroupfs, systemd, disabled"));
   i.context.systemd_cgroup |= manager == "systemd";
   i.context.no_cgroup = manager == "disabled";
   i.context.rootless = TRY(is_rootless(global));
@@ -180,10 +190,12 @@ int run(const std::vector<std::string>& words) {
   auto global = Args::parse(global_options(), words);
   if (!global) return report(global.error().text(), 1);
   if (global->has("version")) {
-    std::string text = std::string("onggi-runtime version ") + ONGGI_VERSION + "\nspec: " + oci::kSpecVersion + "\n";
+    std::string text =
+        std::string("onggi-runtime version ") + ONGGI_VERSION + "\nspec: " + oci::kSpecVersion + "\n";
     return print(text) ? 0 : 1;
   }
-  if (global->has("help") || global->rest().empty() || global->rest()[0] == "help") return print(global_help()) ? 0 : 1;
+  if (global->has("help") || global->rest().empty() || global->rest()[0] == "help")
+    return print(global_help()) ? 0 : 1;
   if (auto r = open_log(*global); !r) return report(r.error().text(), 1);
   const std::string& name = global->rest()[0];
   for (const Command& command : commands()) {

@@ -49,15 +49,16 @@ std::string invalid_hint(const CgroupWrite& w) {
   if (w.file == "cpuset.cpus" || w.file == "cpuset.mems")
     return "; every id in the list must exist and be allowed by the parent cgroup";
   if (w.file.starts_with("memory.memsw") || w.file == "memory.limit_in_bytes")
-    return "; linux.resources.memory.swap is memory plus swap and must not be below linux.resources.memory.limit";
+    return "; linux.resources.memory.swap is memory plus swap and must not be below "
+           "linux.resources.memory.limit";
   if (w.file.find("burst") != std::string::npos) return "; the burst must not be above the quota";
   if (w.file.find("rt_runtime") != std::string::npos)
     return "; the parent cgroup must have at least as much real-time budget";
   return "";
 }
 
-Error write_error(const CgroupWrite& w, const std::string& directory, const std::string& path, int e, bool open_failed,
-                  const ControllerExplain& explain) {
+Error write_error(const CgroupWrite& w, const std::string& directory, const std::string& path, int e,
+                  bool open_failed, const ControllerExplain& explain) {
   if (open_failed && (e == ENOENT || e == EACCES || e == EPERM)) {
     std::string why = explain ? explain(w.controller) : "";
     if (why.empty() && e == ENOENT) why = "this kernel or I/O scheduler has no file " + w.file;

@@ -14,12 +14,14 @@ namespace {
 
 const CgroupDirectory* with_controller(const std::vector<CgroupDirectory>& dirs, const char* controller) {
   for (const CgroupDirectory& dir : dirs)
-    if (std::find(dir.controllers.begin(), dir.controllers.end(), controller) != dir.controllers.end()) return &dir;
+    if (std::find(dir.controllers.begin(), dir.controllers.end(), controller) != dir.controllers.end())
+      return &dir;
   return nullptr;
 }
 
 Error no_freezer() {
-  return Error::unsupported("the container has no cgroup that can be frozen: mount the v1 hierarchy \"freezer\" or cgroup v2");
+  return Error::unsupported(
+      "the container has no cgroup that can be frozen: mount the v1 hierarchy \"freezer\" or cgroup v2");
 }
 
 }  // namespace
@@ -46,8 +48,9 @@ Result<std::vector<int>> FsCgroup::pids() {
   return sys::cgroup_pids(dir->path, true);
 }
 
-// Frozen processes neither fork away from the list nor die while it is read. SIGKILL reaches a process frozen by v1 only when it is
-// thawed, so a paused container is thawed after it; for other signals the pause is kept.
+// Frozen processes neither fork away from the list nor die while it is read. SIGKILL reaches a process frozen
+// by v1 only when it is thawed, so a paused container is thawed after it; for other signals the pause is
+// kept.
 Result<> FsCgroup::signal_all(int signal) {
   if (signal == SIGKILL && pure_v2()) {
     auto killed = write_file(dirs_[0].path + "/cgroup.kill", "1");  // since 5.14
@@ -64,18 +67,22 @@ Result<> FsCgroup::signal_all(int signal) {
   if (inside) {
     for (int pid : *inside) {
       if (pid == ::getpid() || ::kill(pid, signal) == 0 || errno == ESRCH) continue;
-      if (outcome) outcome = fail(Error::os("send signal " + std::to_string(signal) + " to process", std::to_string(pid)));
+      if (outcome)
+        outcome =
+            fail(Error::os("send signal " + std::to_string(signal) + " to process", std::to_string(pid)));
     }
   }
   if (froze || (was_frozen && signal == SIGKILL))
-    if (auto thawed = freeze(false); !thawed && outcome && thawed.error().os_errno() != ENOENT) outcome = std::move(thawed);
+    if (auto thawed = freeze(false); !thawed && outcome && thawed.error().os_errno() != ENOENT)
+      outcome = std::move(thawed);
   return outcome;
 }
 
 Result<UniqueFd> FsCgroup::oom_event_fd() {
   if (const CgroupDirectory* v1 = with_controller(dirs_, "memory")) return oom_event_v1(v1->path);
   if (const CgroupDirectory* v2 = v2_directory()) return oom_event_v2(v2->path);
-  return fail(Error::unsupported("the container has no memory cgroup, so the kernel reports no OOM kills for it"));
+  return fail(
+      Error::unsupported("the container has no memory cgroup, so the kernel reports no OOM kills for it"));
 }
 
 Result<uint64_t> FsCgroup::oom_kills() {

@@ -31,9 +31,11 @@ Result<SwapMax> swap_max_from_memsw(int64_t memsw, int64_t memory) {
   if (memsw < 0) return SwapMax{false, -1};
   if (memory == -1) return SwapMax{false, memsw};
   if (memory == 0)
-    return fail(Error::invalid("linux.resources.memory.swap: it is the sum of memory and swap, so it needs "
-                               "linux.resources.memory.limit as well"));
-  if (memory < 0) return fail(Error::invalid("linux.resources.memory.limit: " + std::to_string(memory) + " is not a size"));
+    return fail(
+        Error::invalid("linux.resources.memory.swap: it is the sum of memory and swap, so it needs "
+                       "linux.resources.memory.limit as well"));
+  if (memory < 0)
+    return fail(Error::invalid("linux.resources.memory.limit: " + std::to_string(memory) + " is not a size"));
   if (memsw < memory)
     return fail(Error::invalid("linux.resources.memory.swap: " + std::to_string(memsw) +
                                " is the sum of memory and swap and must not be below the memory limit " +
@@ -54,9 +56,11 @@ Result<std::vector<uint16_t>> parse_id_list(std::string_view list, std::string_v
     if (part.empty()) continue;
     size_t dash = part.find('-');
     uint64_t first = TRY(parse_u64(trim(part.substr(0, dash)), what));
-    uint64_t last = dash == std::string_view::npos ? first : TRY(parse_u64(trim(part.substr(dash + 1)), what));
+    uint64_t last =
+        dash == std::string_view::npos ? first : TRY(parse_u64(trim(part.substr(dash + 1)), what));
     if (last < first || last > kMaxId)
-      return fail(Error::invalid(std::string(what) + ": '" + std::string(part) + "' is not a range of ids from 0 to 8191"));
+      return fail(Error::invalid(std::string(what) + ": '" + std::string(part) +
+                                 "' is not a range of ids from 0 to 8191"));
     for (uint64_t id = first; id <= last; id++) ids.push_back(static_cast<uint16_t>(id));
   }
   std::sort(ids.begin(), ids.end());
@@ -66,7 +70,8 @@ Result<std::vector<uint16_t>> parse_id_list(std::string_view list, std::string_v
 
 Result<std::vector<uint8_t>> bits_from_id_list(std::string_view list, std::string_view what) {
   std::vector<uint16_t> ids = TRY(parse_id_list(list, what));
-  if (ids.empty()) return fail(Error::invalid(std::string(what) + ": '" + std::string(list) + "' names no id"));
+  if (ids.empty())
+    return fail(Error::invalid(std::string(what) + ": '" + std::string(list) + "' names no id"));
   std::vector<uint8_t> bits(ids.back() / 8 + 1, 0);
   for (uint16_t id : ids) bits[id / 8] = static_cast<uint8_t>(bits[id / 8] | 1u << (id % 8));
   return bits;

@@ -53,14 +53,17 @@ TEST(CgroupConvert, SwapIsTheDifference) {
 }
 
 TEST(CgroupConvert, IdLists) {
-  EXPECT_EQ(parse_id_list("0-2,7", "x").value_or(std::vector<uint16_t>{}), (std::vector<uint16_t>{0, 1, 2, 7}));
-  EXPECT_EQ(parse_id_list(" 3 , 1 ,1\n", "x").value_or(std::vector<uint16_t>{}), (std::vector<uint16_t>{1, 3}));
+  EXPECT_EQ(parse_id_list("0-2,7", "x").value_or(std::vector<uint16_t>{}),
+            (std::vector<uint16_t>{0, 1, 2, 7}));
+  EXPECT_EQ(parse_id_list(" 3 , 1 ,1\n", "x").value_or(std::vector<uint16_t>{}),
+            (std::vector<uint16_t>{1, 3}));
   EXPECT_TRUE(parse_id_list("", "x")->empty());
   EXPECT_FALSE(parse_id_list("3-1", "x"));
   EXPECT_FALSE(parse_id_list("a", "x"));
   EXPECT_FALSE(parse_id_list("-1", "x"));
   EXPECT_FALSE(parse_id_list("0-4294967295", "x"));
-  EXPECT_EQ(bits_from_id_list("0-1,9", "x").value_or(std::vector<uint8_t>{}), (std::vector<uint8_t>{0x03, 0x02}));
+  EXPECT_EQ(bits_from_id_list("0-1,9", "x").value_or(std::vector<uint8_t>{}),
+            (std::vector<uint8_t>{0x03, 0x02}));
   EXPECT_EQ(bits_from_id_list("5", "x").value_or(std::vector<uint8_t>{}), (std::vector<uint8_t>{0x20}));
   EXPECT_FALSE(bits_from_id_list("", "x"));
 }

@@ -8,8 +8,8 @@ namespace onggi::runtime {
 namespace {
 
 // What every container may use, whatever the specification of it says: the default devices of config-linux.md
-// "Default Devices", pseudo terminals, and making (not opening) any device node, which only CAP_MKNOD permits anyway and which
-// package managers and image builders do.
+// "Default Devices", pseudo terminals, and making (not opening) any device node, which only CAP_MKNOD permits
+// anyway and which package managers and image builders do.
 struct DefaultRule {
   char type;
   int64_t major, minor;
@@ -43,10 +43,15 @@ bool is_everything(const DeviceAccess& a) {
 Result<> parse_access(std::string_view text, DeviceAccess& out, const std::string& where) {
   if (text.empty()) text = "rwm";
   for (char c : text) {
-    if (c == 'r') out.read = true;
-    else if (c == 'w') out.write = true;
-    else if (c == 'm') out.mknod = true;
-    else return fail(Error::invalid(where + ".access: '" + std::string(text) + "' may only hold the letters r, w and m"));
+    if (c == 'r')
+      out.read = true;
+    else if (c == 'w')
+      out.write = true;
+    else if (c == 'm')
+      out.mknod = true;
+    else
+      return fail(Error::invalid(where + ".access: '" + std::string(text) +
+                                 "' may only hold the letters r, w and m"));
   }
   return {};
 }
@@ -94,14 +99,16 @@ void add_exception(std::vector<Exception>& all, const Exception& e) {
   all.push_back(e);
 }
 
-// A rule that restores the default: takes the bits away from what it covers; a hole in something wider cannot be made.
+// A rule that restores the default: takes the bits away from what it covers; a hole in something wider cannot
+// be made.
 Result<> remove_exception(std::vector<Exception>& all, const Exception& e, bool allow) {
   for (Exception& have : all) {
     if (covers(e, have)) {
       have.bits &= ~e.bits;
     } else if (overlaps(e, have) && (e.bits & have.bits)) {
-      return fail(Error::invalid("linux.resources.devices: cgroup v1 cannot " + std::string(allow ? "allow " : "deny ") +
-                                 device_text(e) + " within '" + device_text(have) +
+      return fail(Error::invalid("linux.resources.devices: cgroup v1 cannot " +
+                                 std::string(allow ? "allow " : "deny ") + device_text(e) + " within '" +
+                                 device_text(have) +
                                  "' of another rule; list the devices one by one, or use cgroup v2"));
     }
   }
@@ -121,7 +128,8 @@ Result<std::vector<Exception>> exceptions_of(const DevicePolicy& policy) {
         TRY_VOID(remove_exception(all, e, rule.allow));
     }
   }
-  // The kernel grants an access only if one exception covers all of it, so a narrow one must repeat what a wide one gives.
+  // The kernel grants an access only if one exception covers all of it, so a narrow one must repeat what a
+  // wide one gives.
   for (Exception& narrow : all)
     for (const Exception& wide : all)
       if (covers(wide, narrow)) narrow.bits |= wide.bits;
@@ -153,8 +161,9 @@ Result<DevicePolicy> device_policy(const std::vector<oci::DeviceRule>& rules) {
       start = parsed.size();
     }
   }
-  // Default devices come before the specification's rules, so that these can deny one. The rules for mknod come after: Docker denies
-  // single devices ("c 10:229 rwm"), and v1 could not take one out of a wildcard that came first.
+  // Default devices come before the specification's rules, so that these can deny one. The rules for mknod
+  // come after: Docker denies single devices ("c 10:229 rwm"), and v1 could not take one out of a wildcard
+  // that came first.
   auto add_defaults = [&](bool wildcards) -> Result<> {
     for (const DefaultRule& d : kDefaults) {
       if (policy.allow_by_default || (d.major < 0) != wildcards) continue;
@@ -178,7 +187,8 @@ Result<std::vector<DeviceWrite>> device_writes_v1(const DevicePolicy& policy) {
   return writes;
 }
 
-// devices.list: "a *:* rwm" alone when everything is allowed (exceptions are not shown then), else one line per exception.
+// devices.list: "a *:* rwm" alone when everything is allowed (exceptions are not shown then), else one line
+// per exception.
 static Result<std::vector<Exception>> parse_devices_list(std::string_view list, bool& allow_by_default) {
   std::vector<Exception> all;
   allow_by_default = false;
@@ -192,7 +202,8 @@ static Result<std::vector<Exception>> parse_devices_list(std::string_view list, 
       continue;
     }
     size_t colon = line.find(':'), space = line.rfind(' ');
-    if (line.size() < 7 || colon == std::string_view::npos || space == std::string_view::npos || space < colon)
+    if (line.size() < 7 || colon == std::string_view::npos || space == std::string_view::npos ||
+        space < colon)
       return fail(Error::internal("read devices.list: cannot understand '" + std::string(line) + "'"));
     std::string_view major = line.substr(2, colon - 2), minor = line.substr(colon + 1, space - colon - 1);
     Exception e{line[0], -1, -1, 0};
@@ -237,20 +248,23 @@ bpf_insn insn(unsigned code, unsigned dst, unsigned src, int off, int32_t imm) {
   i.imm = imm;
   return i;
 }
-constexpr unsigned kType = BPF_REG_2, kAccess = BPF_REG_3, kMajor = BPF_REG_4, kMinor = BPF_REG_5, kScratch = BPF_REG_1;
+constexpr unsigned kType = BPF_REG_2, kAccess = BPF_REG_3, kMajor = BPF_REG_4, kMinor = BPF_REG_5,
+                   kScratch = BPF_REG_1;
 
 void emit_return(std::vector<bpf_insn>& out, bool allow) {
   out.push_back(insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, allow));
   out.push_back(insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0));
 }
 
-// One rule: jumps over its body when the device is another one. In the body kAccess holds the kinds of access that no later rule
-// has decided yet: a denied kind among them ends the program, allowed kinds are taken out, and none left means allowed.
+// One rule: jumps over its body when the device is another one. In the body kAccess holds the kinds of access
+// that no later rule has decided yet: a denied kind among them ends the program, allowed kinds are taken out,
+// and none left means allowed.
 void emit_rule(std::vector<bpf_insn>& out, const DeviceAccess& rule) {
   std::vector<bpf_insn> body;
   auto bits = static_cast<int32_t>(bits_of(rule));
   if (rule.allow) {
-    body.push_back(insn(BPF_ALU | BPF_AND | BPF_K, kAccess, 0, 0, static_cast<int32_t>(kAll & ~bits_of(rule))));
+    body.push_back(
+        insn(BPF_ALU | BPF_AND | BPF_K, kAccess, 0, 0, static_cast<int32_t>(kAll & ~bits_of(rule))));
     body.push_back(insn(BPF_JMP | BPF_JNE | BPF_K, kAccess, 0, 2, 0));
     emit_return(body, true);
   } else {
@@ -259,7 +273,11 @@ void emit_rule(std::vector<bpf_insn>& out, const DeviceAccess& rule) {
     body.push_back(insn(BPF_JMP | BPF_JEQ | BPF_K, kScratch, 0, 2, 0));
     emit_return(body, false);
   }
-  struct Test { bool wanted; unsigned reg; int32_t value; };
+  struct Test {
+    bool wanted;
+    unsigned reg;
+    int32_t value;
+  };
   const Test tests[] = {
       {rule.type != 'a', kType, rule.type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR},
       {rule.major >= 0, kMajor, static_cast<int32_t>(static_cast<uint32_t>(rule.major))},

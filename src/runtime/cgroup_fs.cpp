@@ -21,7 +21,9 @@ std::string parent_of(const std::string& path) {
   return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-std::string join(const std::string& base, const std::string& absolute) { return absolute == "/" ? base : base + absolute; }
+std::string join(const std::string& base, const std::string& absolute) {
+  return absolute == "/" ? base : base + absolute;
+}
 
 bool wrong_guess(const Error& e) { return e.os_errno() == ENOENT || e.os_errno() == ENOTDIR; }
 
@@ -30,7 +32,8 @@ bool sets_cpuset(const oci::Resources& r) { return r.cpu && !r.cpu->cpus.empty()
 // Controllers of v2 that only a domain (not a threaded cgroup) can have.
 bool needs_domain(const std::vector<CgroupWrite>& writes) {
   return std::any_of(writes.begin(), writes.end(), [](const CgroupWrite& w) {
-    return w.controller == "memory" || w.controller == "io" || w.controller == "hugetlb" || w.controller == "rdma";
+    return w.controller == "memory" || w.controller == "io" || w.controller == "hugetlb" ||
+           w.controller == "rdma";
   });
 }
 
@@ -58,7 +61,8 @@ Result<> FsCgroup::lay_out(const sys::CgroupLayout& layout) {
     dir.mount = h.mount;
     dir.base = h.mount;
     if (!absolute && !h.own.empty()) {
-      // v2 forbids processes beside child cgroups that have controllers, and the own cgroup has a process: us.
+      // v2 forbids processes beside child cgroups that have controllers, and the own cgroup has a process:
+      // us.
       std::string own = h.v2() ? parent_of(h.own) : h.own;
       dir.base = join(h.mount, own);
     }
@@ -84,8 +88,9 @@ std::unique_ptr<FsCgroup> FsCgroup::from_record(const CgroupRecord& record, cons
   cgroup->record_ = record;
   cgroup->exact_ = true;
   for (const auto& [controller, path] : record.paths) {
-    auto same = std::find_if(cgroup->dirs_.begin(), cgroup->dirs_.end(),
-                             [&](const CgroupDirectory& d) { return d.path == path && d.v2() == controller.empty(); });
+    auto same = std::find_if(cgroup->dirs_.begin(), cgroup->dirs_.end(), [&](const CgroupDirectory& d) {
+      return d.path == path && d.v2() == controller.empty();
+    });
     if (same == cgroup->dirs_.end()) {
       cgroup->dirs_.push_back({{}, "", "", path});
       same = cgroup->dirs_.end() - 1;
@@ -119,11 +124,13 @@ const CgroupDirectory* FsCgroup::v2_directory() const {
   return nullptr;
 }
 
-// The hierarchy to ask for processes: v1 freezer first, since freezing and listing should speak of the same set.
+// The hierarchy to ask for processes: v1 freezer first, since freezing and listing should speak of the same
+// set.
 const CgroupDirectory* FsCgroup::any_directory() const {
   for (const char* wanted : {"freezer", "memory", "devices"})
     for (const CgroupDirectory& dir : dirs_)
-      if (std::find(dir.controllers.begin(), dir.controllers.end(), wanted) != dir.controllers.end()) return &dir;
+      if (std::find(dir.controllers.begin(), dir.controllers.end(), wanted) != dir.controllers.end())
+        return &dir;
   return dirs_.empty() ? nullptr : &dirs_[0];
 }
 
@@ -134,18 +141,21 @@ bool FsCgroup::may_leave_out(int e) const {
 std::string FsCgroup::explain(std::string_view controller) const {
   if (auto it = left_out_.find(controller); it != left_out_.end()) return it->second;
   if (auto it = left_out_.find(""); it != left_out_.end() && dirs_.empty())
-    return "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: " + it->second;
+    return "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: " +
+           it->second;
   const CgroupDirectory* v2 = v2_directory();
   if (!v2) return "the controller '" + std::string(controller) + "' is not mounted on this host";
   if (controller == "cgroup") return "";
   auto enabled = sys::read_cgroup_value(v2->path + "/cgroup.controllers");
   if (!enabled) return "";
   if ((" " + *enabled + " ").find(" " + std::string(controller) + " ") != std::string::npos) return "";
-  std::string text = "controller '" + std::string(controller) + "' is not available in this cgroup (it has: " +
-                     (enabled->empty() ? "none" : *enabled) + ")";
+  std::string text = "controller '" + std::string(controller) +
+                     "' is not available in this cgroup (it has: " + (enabled->empty() ? "none" : *enabled) +
+                     ")";
   if (!no_internal_processes_.empty())
     return text + ", because '" + no_internal_processes_ +
-           "' has processes of its own, and cgroup v2 gives controllers only to children of cgroups without processes; move them "
+           "' has processes of its own, and cgroup v2 gives controllers only to children of cgroups without "
+           "processes; move them "
            "into a child cgroup or choose another linux.cgroupsPath";
   return text + "; it must be in cgroup.subtree_control of every ancestor";
 }
@@ -169,8 +179,9 @@ Result<> FsCgroup::make_parents(const CgroupDirectory& dir, Rollback& undo) {
 Result<> FsCgroup::check_empty(const CgroupDirectory& dir) {
   std::vector<int> inside = TRY(sys::cgroup_pids(dir.path, true));
   if (inside.empty()) return {};
-  return fail(Error::busy("container's cgroup is not empty: " + std::to_string(inside.size()) + " process(es) found in '" +
-                          dir.path + "'; choose another linux.cgroupsPath or end them"));
+  return fail(Error::busy("container's cgroup is not empty: " + std::to_string(inside.size()) +
+                          " process(es) found in '" + dir.path +
+                          "'; choose another linux.cgroupsPath or end them"));
 }
 
 // Whatever goes wrong here is left for create() to find and report.
@@ -178,7 +189,8 @@ Result<UniqueFd> FsCgroup::enter_early() {
   const CgroupDirectory* v2 = v2_directory();
   if (!v2 || pure_v2()) return UniqueFd();
   auto made = sys::make_cgroup(v2->path);
-  if (!made && made.error().os_errno() == ENOENT && make_parents(*v2, early_undo_)) made = sys::make_cgroup(v2->path);
+  if (!made && made.error().os_errno() == ENOENT && make_parents(*v2, early_undo_))
+    made = sys::make_cgroup(v2->path);
   if (!made || !*made) return UniqueFd();
   early_path_ = v2->path;
   early_undo_.push([path = v2->path] { (void)sys::remove_cgroup(path, 1000); });
@@ -283,7 +295,8 @@ Result<> FsCgroup::adopt_process(int pid, const oci::Resources& resources) {
   TRY(device_policy(resources.devices));
   Rollback undo;
   for (CgroupDirectory& dir : dirs_) {
-    // systemd's directories exist and hold the process already; on v1 it manages only some of the hierarchies.
+    // systemd's directories exist and hold the process already; on v1 it manages only some of the
+    // hierarchies.
     auto made = sys::make_cgroup(dir.path);
     if (!made && made.error().os_errno() == ENOENT) {
       TRY_VOID(make_parents(dir, undo));
@@ -314,7 +327,8 @@ Result<> FsCgroup::give_to_owner() {
     return fail(Error::os("give the cgroup to uid " + std::to_string(uid) + ":", v2->path));
   }
   auto listed = read_file("/sys/kernel/cgroup/delegate");
-  std::string_view names = listed ? std::string_view(*listed) : "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+  std::string_view names =
+      listed ? std::string_view(*listed) : "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
   while (!names.empty()) {
     size_t end = names.find('\n');
     std::string file = v2->path + "/" + std::string(names.substr(0, end));
@@ -337,7 +351,8 @@ Result<std::vector<CgroupWrite>> FsCgroup::plan_limits(const oci::Resources& res
   };
   std::vector<CgroupWrite> writes = TRY(plan_writes_v1(resources));
   if (!v2_directory()) return writes;
-  bool all_v1 = std::all_of(writes.begin(), writes.end(), [&](const CgroupWrite& w) { return in_v1(w.controller); });
+  bool all_v1 =
+      std::all_of(writes.begin(), writes.end(), [&](const CgroupWrite& w) { return in_v1(w.controller); });
   if (all_v1) return writes;
   auto in_v2 = [&](std::string_view c) { return !in_v1(c) && !in_v1(c == "io" ? "blkio" : c); };
   oci::Resources for_v2 = resources;
@@ -362,7 +377,8 @@ Result<std::vector<CgroupWrite>> FsCgroup::plan_limits(const oci::Resources& res
 
 Result<> FsCgroup::write_limits(const std::vector<CgroupWrite>& writes) {
   return apply_writes(
-      writes, [this](std::string_view c) { return directory_of(c); }, [this](std::string_view c) { return explain(c); });
+      writes, [this](std::string_view c) { return directory_of(c); },
+      [this](std::string_view c) { return explain(c); });
 }
 
 Result<> FsCgroup::write_devices(const oci::Resources& resources, bool update) {
@@ -371,7 +387,8 @@ Result<> FsCgroup::write_devices(const oci::Resources& resources, bool update) {
   Result<> done;
   const CgroupDirectory* v1 = nullptr;
   for (const CgroupDirectory& dir : dirs_)
-    if (std::find(dir.controllers.begin(), dir.controllers.end(), "devices") != dir.controllers.end()) v1 = &dir;
+    if (std::find(dir.controllers.begin(), dir.controllers.end(), "devices") != dir.controllers.end())
+      v1 = &dir;
   if (v1) {
     std::vector<DeviceWrite> rules;
     if (v1->fresh && !update) {
@@ -382,22 +399,27 @@ Result<> FsCgroup::write_devices(const oci::Resources& resources, bool update) {
     }
     std::vector<CgroupWrite> writes;
     for (DeviceWrite& rule : rules)
-      writes.push_back({"devices", rule.allow ? "devices.allow" : "devices.deny", std::move(rule.text), "linux.resources.devices"});
+      writes.push_back({"devices", rule.allow ? "devices.allow" : "devices.deny", std::move(rule.text),
+                        "linux.resources.devices"});
     done = write_limits(writes);
   } else if (const CgroupDirectory* v2 = v2_directory()) {
     UniqueFd program, dir;
-    if (auto loaded = sys::load_device_program(device_program(policy)); loaded) program = std::move(*loaded);
-    else done = fail(std::move(loaded).error().wrap("linux.resources.devices"));
+    if (auto loaded = sys::load_device_program(device_program(policy)); loaded)
+      program = std::move(*loaded);
+    else
+      done = fail(std::move(loaded).error().wrap("linux.resources.devices"));
     if (program) {
       dir = TRY(open_at(AT_FDCWD, v2->path, O_RDONLY | O_DIRECTORY));
       done = sys::attach_device_program(dir.get(), program.get());
       if (!done) done.error().wrap("linux.resources.devices: '" + v2->path + "'");
     }
   } else if (!config_.rootless) {
-    return fail(Error::unsupported("linux.resources.devices: this host has no device controller mounted, and a container without "
-                                   "device rules could open every device; mount the v1 hierarchy \"devices\" or cgroup v2"));
+    return fail(Error::unsupported(
+        "linux.resources.devices: this host has no device controller mounted, and a container without "
+        "device rules could open every device; mount the v1 hierarchy \"devices\" or cgroup v2"));
   }
-  // Without privileges over the host there are no device nodes to protect: the user namespace forbids making them.
+  // Without privileges over the host there are no device nodes to protect: the user namespace forbids making
+  // them.
   if (!done && (config_.rootless || sys::is_rootless())) return {};
   return done;
 }
@@ -405,8 +427,10 @@ Result<> FsCgroup::write_devices(const oci::Resources& resources, bool update) {
 Result<> FsCgroup::update(const oci::Resources& resources) {
   oci::Resources wanted = resources;
   // memory.swap is a sum in the specification: for v2 it takes the limit that is in force when none is given.
-  if (pure_v2() && wanted.memory && wanted.memory->swap.value_or(0) > 0 && wanted.memory->limit.value_or(0) == 0) {
-    uint64_t now = TRY_CTX(sys::read_cgroup_number(dirs_[0].path + "/memory.max"), "linux.resources.memory.swap");
+  if (pure_v2() && wanted.memory && wanted.memory->swap.value_or(0) > 0 &&
+      wanted.memory->limit.value_or(0) == 0) {
+    uint64_t now =
+        TRY_CTX(sys::read_cgroup_number(dirs_[0].path + "/memory.max"), "linux.resources.memory.swap");
     wanted.memory->limit = now > INT64_MAX ? -1 : static_cast<int64_t>(now);
   }
   if (pure_v2() && wanted.memory && wanted.memory->check_before_update.value_or(false)) {
@@ -414,7 +438,8 @@ Result<> FsCgroup::update(const oci::Resources& resources) {
     for (int64_t limit : {wanted.memory->limit.value_or(0), wanted.memory->swap.value_or(0)})
       if (usage && limit > 0 && static_cast<uint64_t>(limit) <= *usage)
         return fail(Error::busy("linux.resources.memory: rejecting the limit " + std::to_string(limit) +
-                                ", the cgroup uses " + std::to_string(*usage) + " bytes (checkBeforeUpdate)"));
+                                ", the cgroup uses " + std::to_string(*usage) +
+                                " bytes (checkBeforeUpdate)"));
   }
   std::vector<CgroupWrite> limits = TRY(plan_limits(wanted));
   TRY_VOID(write_limits(limits));
@@ -426,7 +451,8 @@ Result<> FsCgroup::update(const oci::Resources& resources) {
 static std::string sub_path(const CgroupDirectory& dir, const oci::StringMap& sub) {
   const std::string* chosen = nullptr;
   for (const auto& [controller, relative] : sub) {
-    bool named = std::find(dir.controllers.begin(), dir.controllers.end(), controller) != dir.controllers.end();
+    bool named =
+        std::find(dir.controllers.begin(), dir.controllers.end(), controller) != dir.controllers.end();
     if (named || (controller.empty() && !chosen)) chosen = &relative;
   }
   return chosen ? join(dir.path, sys::clean_path(*chosen)) : dir.path;
@@ -468,7 +494,8 @@ Result<oci::StringMap> FsCgroup::exec_sub_cgroup(int init_pid) {
   if (at == std::string::npos) return oci::StringMap{};
   at = text.find('/', at);
   std::string init = text.substr(at, text.find('\n', at) - at);
-  // The mount point is not known here: the longest tail of the directory that the path of init begins with is the container's cgroup.
+  // The mount point is not known here: the longest tail of the directory that the path of init begins with is
+  // the container's cgroup.
   for (size_t slash = v2->path.find('/'); slash != std::string::npos; slash = v2->path.find('/', slash + 1)) {
     std::string tail = v2->path.substr(slash);
     if (init.starts_with(tail + "/")) return oci::StringMap{{"", init.substr(tail.size())}};

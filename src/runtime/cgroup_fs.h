@@ -1,7 +1,7 @@
 // FsCgroup: the cgroup of a container managed by writing to the cgroup file systems; v1, hybrid and v2.
 //
-// One Directory per hierarchy. The order of create() matters: directories, then limits, then (by the caller) the first
-// process, so that no process of the container ever runs without its limits.
+// One Directory per hierarchy. The order of create() matters: directories, then limits, then (by the caller)
+// the first process, so that no process of the container ever runs without its limits.
 #pragma once
 
 #include <map>
@@ -17,8 +17,8 @@ namespace onggi::runtime {
 
 struct CgroupDirectory {
   std::vector<std::string> controllers;  // empty: the v2 tree
-  std::string mount;  // where the hierarchy is mounted; unknown ("") in a loaded cgroup
-  std::string base;   // below this, missing directories are made; it must exist itself
+  std::string mount;                     // where the hierarchy is mounted; unknown ("") in a loaded cgroup
+  std::string base;                      // below this, missing directories are made; it must exist itself
   std::string path;
   bool fresh = false;  // made by this object
   [[nodiscard]] bool v2() const { return controllers.empty(); }
@@ -26,8 +26,9 @@ struct CgroupDirectory {
 
 class FsCgroup final : public Cgroup {
  public:
-  // The directories that `layout` and the path rules of runc give: absolute below the mounts, relative below the
-  // runtime's own cgroup (v2: below its parent, which has no processes), empty: "<id>" as a relative path.
+  // The directories that `layout` and the path rules of runc give: absolute below the mounts, relative below
+  // the runtime's own cgroup (v2: below its parent, which has no processes), empty: "<id>" as a relative
+  // path.
   static Result<std::unique_ptr<FsCgroup>> plan_in(const CgroupConfig& config, const sys::CgroupRoots& roots,
                                                    const sys::CgroupLayout& layout);
   static std::unique_ptr<FsCgroup> from_record(const CgroupRecord& record, const sys::CgroupRoots& roots);
@@ -53,11 +54,13 @@ class FsCgroup final : public Cgroup {
   Result<UniqueFd> oom_event_fd() override;
   Result<uint64_t> oom_kills() override;
 
-  // After adopt(): makes the directories that systemd does not manage, puts the process into all of them and writes the limits.
+  // After adopt(): makes the directories that systemd does not manage, puts the process into all of them and
+  // writes the limits.
   Result<> adopt_process(int pid, const oci::Resources& resources);
 
  private:
-  FsCgroup(CgroupConfig config, sys::CgroupRoots roots) : config_(std::move(config)), roots_(std::move(roots)) {}
+  FsCgroup(CgroupConfig config, sys::CgroupRoots roots)
+      : config_(std::move(config)), roots_(std::move(roots)) {}
   Result<> lay_out(const sys::CgroupLayout& layout);
   Result<> make_directories(const oci::Resources& resources, Rollback& undo);
   Result<> finish(const oci::Resources& resources);
@@ -83,22 +86,27 @@ class FsCgroup final : public Cgroup {
   bool exact_ = false;
   std::vector<CgroupDirectory> dirs_;
   CgroupRecord record_;
-  std::map<std::string, std::string, std::less<>> left_out_;  // rootless: controller -> why it has no directory
-  std::string no_internal_processes_;  // v2: the ancestor whose own processes kept controllers from being enabled
-  std::string early_path_;   // made by enter_early(), so not found empty by create()
+  std::map<std::string, std::string, std::less<>>
+      left_out_;  // rootless: controller -> why it has no directory
+  std::string
+      no_internal_processes_;  // v2: the ancestor whose own processes kept controllers from being enabled
+  std::string early_path_;     // made by enter_early(), so not found empty by create()
   Rollback early_undo_;
-  std::vector<std::pair<std::string, UniqueFd>> tasks_;  // v1: opened by create() as proof that the directory is a cgroup
+  std::vector<std::pair<std::string, UniqueFd>>
+      tasks_;  // v1: opened by create() as proof that the directory is a cgroup
 };
 
 // --- cgroup_v1.cpp ---
-// Copies cpuset.cpus and cpuset.mems, which are empty in a new v1 cpuset, from the nearest ancestor that has them.
+// Copies cpuset.cpus and cpuset.mems, which are empty in a new v1 cpuset, from the nearest ancestor that has
+// them.
 Result<> init_cpuset_v1(const std::string& mount, const std::string& path, bool fresh);
 Result<> freeze_v1(const std::string& dir, bool frozen);
 Result<bool> frozen_v1(const std::string& dir);
 Result<UniqueFd> oom_event_v1(const std::string& dir);
 
 // --- cgroup_v2.cpp ---
-// Enables every available controller for the children of `parent`. On "no internal processes" puts that ancestor into `culprit`.
+// Enables every available controller for the children of `parent`. On "no internal processes" puts that
+// ancestor into `culprit`.
 Result<> enable_controllers_v2(const std::string& mount, const std::string& parent, std::string& culprit);
 // Refuses, or turns into a threaded cgroup, a directory that cannot be a domain.
 Result<> check_type_v2(const std::string& dir, bool needs_domain);

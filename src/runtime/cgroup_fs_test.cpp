@@ -54,14 +54,19 @@ class FakeTree : public ::testing::Test {
   }
   // A v1 host whose container cgroup /c1 has every file.
   void full_v1() {
-    put("proc/cgroup", "9:hugetlb:/\n8:net_cls,net_prio:/\n7:rdma:/\n6:blkio:/\n5:devices:/\n4:cpuset:/\n3:cpu,cpuacct:/\n2:memory:/\n"
-                       "1:pids:/\n0::/\n");
-    for (const char* h : {"hugetlb", "net_cls,net_prio", "rdma", "blkio", "devices", "cpuset", "cpu,cpuacct", "memory", "pids"}) {
+    put("proc/cgroup",
+        "9:hugetlb:/\n8:net_cls,net_prio:/\n7:rdma:/\n6:blkio:/\n5:devices:/\n4:cpuset:/\n3:cpu,cpuacct:/"
+        "\n2:memory:/\n"
+        "1:pids:/\n0::/\n");
+    for (const char* h : {"hugetlb", "net_cls,net_prio", "rdma", "blkio", "devices", "cpuset", "cpu,cpuacct",
+                          "memory", "pids"}) {
       files(std::string("sys/") + h + "/c1", {"tasks", "cgroup.procs"});
     }
-    files("sys/memory/c1", {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes",
-                            "memory.kmem.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes", "memory.swappiness", "memory.oom_control"});
-    files("sys/cpu,cpuacct/c1", {"cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle"});
+    files("sys/memory/c1", {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes",
+                            "memory.soft_limit_in_bytes", "memory.kmem.limit_in_bytes",
+                            "memory.kmem.tcp.limit_in_bytes", "memory.swappiness", "memory.oom_control"});
+    files("sys/cpu,cpuacct/c1",
+          {"cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us", "cpu.idle"});
     put("sys/cpuset/cpuset.cpus", "0-3\n");
     put("sys/cpuset/cpuset.mems", "0\n");
     files("sys/cpuset/c1", {"cpuset.cpus", "cpuset.mems"});
@@ -86,18 +91,23 @@ class FakeTree : public ::testing::Test {
 
 TEST_F(FakeTree, PathsOnV1) {
   put("proc/cgroup", "2:memory:/sub/me\n1:cpu,cpuacct:/\n0::/\n");
-  EXPECT_EQ(paths(**plan({.cgroups_path = "/a/b"})), "memory=/sys/memory/a/b cpu=/sys/cpu,cpuacct/a/b cpuacct=/sys/cpu,cpuacct/a/b ");
+  EXPECT_EQ(paths(**plan({.cgroups_path = "/a/b"})),
+            "memory=/sys/memory/a/b cpu=/sys/cpu,cpuacct/a/b cpuacct=/sys/cpu,cpuacct/a/b ");
   EXPECT_EQ(paths(**plan({.cgroups_path = "a/b"})),
             "memory=/sys/memory/sub/me/a/b cpu=/sys/cpu,cpuacct/a/b cpuacct=/sys/cpu,cpuacct/a/b ");
-  EXPECT_EQ(paths(**plan({})), "memory=/sys/memory/sub/me/c1 cpu=/sys/cpu,cpuacct/c1 cpuacct=/sys/cpu,cpuacct/c1 ");
-  EXPECT_EQ(paths(**plan({.cgroups_path = "/../../etc"})), "memory=/sys/memory/etc cpu=/sys/cpu,cpuacct/etc cpuacct=/sys/cpu,cpuacct/etc ");
-  EXPECT_EQ(paths(**plan({.cgroups_path = "../../x"})), "memory=/sys/memory/sub/me/x cpu=/sys/cpu,cpuacct/x cpuacct=/sys/cpu,cpuacct/x ");
+  EXPECT_EQ(paths(**plan({})),
+            "memory=/sys/memory/sub/me/c1 cpu=/sys/cpu,cpuacct/c1 cpuacct=/sys/cpu,cpuacct/c1 ");
+  EXPECT_EQ(paths(**plan({.cgroups_path = "/../../etc"})),
+            "memory=/sys/memory/etc cpu=/sys/cpu,cpuacct/etc cpuacct=/sys/cpu,cpuacct/etc ");
+  EXPECT_EQ(paths(**plan({.cgroups_path = "../../x"})),
+            "memory=/sys/memory/sub/me/x cpu=/sys/cpu,cpuacct/x cpuacct=/sys/cpu,cpuacct/x ");
 }
 
 TEST_F(FakeTree, PathsOnV2) {
   full_v2("/user.slice/session-1.scope");
   EXPECT_EQ(paths(**plan({.cgroups_path = "/a/b"})), "=/sys/a/b ");
-  // Relative paths start beside the runtime, not below it: a cgroup with processes can have no children with controllers.
+  // Relative paths start beside the runtime, not below it: a cgroup with processes can have no children with
+  // controllers.
   EXPECT_EQ(paths(**plan({.cgroups_path = "a/b"})), "=/sys/user.slice/a/b ");
   EXPECT_EQ(paths(**plan({})), "=/sys/user.slice/c1 ");
   put("proc/cgroup", "0::/\n");
@@ -136,7 +146,12 @@ TEST_F(FakeTree, CreateWritesEveryControllerOnV1) {
   auto cgroup = plan({.cgroups_path = "/c1"});
   ASSERT_TRUE(cgroup);
   oci::Resources r;
-  r.memory = oci::MemoryResources{.limit = 1000, .reservation = 500, .swap = 2000, .kernel = 300, .kernel_tcp = 200, .swappiness = 5,
+  r.memory = oci::MemoryResources{.limit = 1000,
+                                  .reservation = 500,
+                                  .swap = 2000,
+                                  .kernel = 300,
+                                  .kernel_tcp = 200,
+                                  .swappiness = 5,
                                   .disable_oom_killer = true};
   r.cpu = oci::CpuResources{.shares = 100, .quota = 200, .burst = 50, .period = 300, .mems = "0", .idle = 0};
   r.cpu->cpus = "1";
@@ -149,17 +164,30 @@ TEST_F(FakeTree, CreateWritesEveryControllerOnV1) {
   auto made = (*cgroup)->create(r);
   ASSERT_TRUE(made) << made.error().text();
   const std::pair<const char*, const char*> wanted[] = {
-      {"memory/c1/memory.limit_in_bytes", "1000"}, {"memory/c1/memory.memsw.limit_in_bytes", "2000"},
-      {"memory/c1/memory.soft_limit_in_bytes", "500"}, {"memory/c1/memory.kmem.limit_in_bytes", "300"},
-      {"memory/c1/memory.kmem.tcp.limit_in_bytes", "200"}, {"memory/c1/memory.swappiness", "5"},
-      {"memory/c1/memory.oom_control", "1"}, {"cpu,cpuacct/c1/cpu.shares", "100"}, {"cpu,cpuacct/c1/cpu.cfs_quota_us", "200"},
-      {"cpu,cpuacct/c1/cpu.cfs_period_us", "300"}, {"cpu,cpuacct/c1/cpu.cfs_burst_us", "50"}, {"cpu,cpuacct/c1/cpu.idle", "0"},
-      {"cpuset/c1/cpuset.mems", "0"}, {"pids/c1/pids.max", "9"}, {"blkio/c1/blkio.bfq.weight", "77"},
-      {"blkio/c1/blkio.throttle.read_bps_device", "8:0 11"}, {"hugetlb/c1/hugetlb.2MB.limit_in_bytes", "4096"},
-      {"hugetlb/c1/hugetlb.2MB.rsvd.limit_in_bytes", "4096"}, {"net_cls,net_prio/c1/net_cls.classid", "3"},
-      {"net_cls,net_prio/c1/net_prio.ifpriomap", "eth0 2"}, {"rdma/c1/rdma.max", "mlx hca_handle=1 hca_object=2"}};
+      {"memory/c1/memory.limit_in_bytes", "1000"},
+      {"memory/c1/memory.memsw.limit_in_bytes", "2000"},
+      {"memory/c1/memory.soft_limit_in_bytes", "500"},
+      {"memory/c1/memory.kmem.limit_in_bytes", "300"},
+      {"memory/c1/memory.kmem.tcp.limit_in_bytes", "200"},
+      {"memory/c1/memory.swappiness", "5"},
+      {"memory/c1/memory.oom_control", "1"},
+      {"cpu,cpuacct/c1/cpu.shares", "100"},
+      {"cpu,cpuacct/c1/cpu.cfs_quota_us", "200"},
+      {"cpu,cpuacct/c1/cpu.cfs_period_us", "300"},
+      {"cpu,cpuacct/c1/cpu.cfs_burst_us", "50"},
+      {"cpu,cpuacct/c1/cpu.idle", "0"},
+      {"cpuset/c1/cpuset.mems", "0"},
+      {"pids/c1/pids.max", "9"},
+      {"blkio/c1/blkio.bfq.weight", "77"},
+      {"blkio/c1/blkio.throttle.read_bps_device", "8:0 11"},
+      {"hugetlb/c1/hugetlb.2MB.limit_in_bytes", "4096"},
+      {"hugetlb/c1/hugetlb.2MB.rsvd.limit_in_bytes", "4096"},
+      {"net_cls,net_prio/c1/net_cls.classid", "3"},
+      {"net_cls,net_prio/c1/net_prio.ifpriomap", "eth0 2"},
+      {"rdma/c1/rdma.max", "mlx hca_handle=1 hca_object=2"}};
   for (const auto& [path, value] : wanted) EXPECT_EQ(get(std::string("sys/") + path), value) << path;
-  EXPECT_NE(get("sys/devices/c1/devices.allow").find("c 10:200 rwm"), std::string::npos);  // mknod comes from "c *:* m"
+  EXPECT_NE(get("sys/devices/c1/devices.allow").find("c 10:200 rwm"),
+            std::string::npos);  // mknod comes from "c *:* m"
   EXPECT_NE(get("sys/devices/c1/devices.allow").find("c 1:3 rwm"), std::string::npos);
 }
 
@@ -187,7 +215,8 @@ TEST_F(FakeTree, RefusesACgroupWithProcesses) {
   auto made = (*cgroup)->create({});
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().kind(), ErrorKind::kBusy);
-  EXPECT_NE(made.error().text().find("container's cgroup is not empty: 1 process(es) found"), std::string::npos);
+  EXPECT_NE(made.error().text().find("container's cgroup is not empty: 1 process(es) found"),
+            std::string::npos);
   EXPECT_TRUE(exists("sys/pids/c1")) << "what existed before stays";
 }
 
@@ -264,7 +293,8 @@ TEST_F(FakeTree, V2UpdateComputesSwapFromTheCurrentLimit) {
   auto updated = (*loaded)->update({.memory = oci::MemoryResources{.swap = 1700}});
   ASSERT_TRUE(updated) << updated.error().text();
   EXPECT_EQ(get("sys/c1/memory.swap.max"), "700");
-  auto refused = (*loaded)->update({.memory = oci::MemoryResources{.limit = 800, .check_before_update = true}});
+  auto refused =
+      (*loaded)->update({.memory = oci::MemoryResources{.limit = 800, .check_before_update = true}});
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().text().find("900"), std::string::npos) << refused.error().text();
 }
@@ -283,7 +313,9 @@ TEST_F(FakeTree, V2ExplainsMissingControllers) {
   auto loaded = Cgroup::load({.paths = {{"", root_ + "/sys/c1"}}}, roots_);
   auto failed = (*loaded)->update({.memory = oci::MemoryResources{.limit = 800}});
   ASSERT_FALSE(failed);
-  EXPECT_NE(failed.error().text().find("controller 'memory' is not available in this cgroup (it has: cpu pids)"), std::string::npos)
+  EXPECT_NE(
+      failed.error().text().find("controller 'memory' is not available in this cgroup (it has: cpu pids)"),
+      std::string::npos)
       << failed.error().text();
 }
 
@@ -319,8 +351,10 @@ TEST_F(FakeTree, SubCgroupsOfExec) {
   full_v1();
   files("sys/memory/c1/inner", {"tasks"});
   files("sys/cpu,cpuacct/c1/inner", {"tasks"});
-  auto loaded = Cgroup::load({.paths = {{"memory", root_ + "/sys/memory/c1"}, {"cpu", root_ + "/sys/cpu,cpuacct/c1"},
-                                        {"cpuacct", root_ + "/sys/cpu,cpuacct/c1"}}}, roots_);
+  auto loaded = Cgroup::load({.paths = {{"memory", root_ + "/sys/memory/c1"},
+                                        {"cpu", root_ + "/sys/cpu,cpuacct/c1"},
+                                        {"cpuacct", root_ + "/sys/cpu,cpuacct/c1"}}},
+                             roots_);
   ASSERT_TRUE(loaded);
   auto target = [&](const UniqueFd& fd) {
     char path[4096];
@@ -343,7 +377,8 @@ TEST_F(FakeTree, ExecGoesWhereTheKernelLetsIt) {
   put("proc/77/cgroup", "0::/a.slice/c1/init.scope\n");
   auto loaded = Cgroup::load({.paths = {{"", root_ + "/sys/a.slice/c1"}}}, roots_);
   ASSERT_TRUE(loaded);
-  EXPECT_TRUE((*loaded)->exec_sub_cgroup(77)->empty()) << "the container's own cgroup, while that is possible";
+  EXPECT_TRUE((*loaded)->exec_sub_cgroup(77)->empty())
+      << "the container's own cgroup, while that is possible";
   put("sys/a.slice/c1/cgroup.subtree_control", "memory pids\n");
   auto sub = (*loaded)->exec_sub_cgroup(77);
   ASSERT_TRUE(sub) << sub.error().text();
@@ -368,7 +403,9 @@ TEST_F(FakeTree, RootlessLeavesOutWhatItMayNotMake_NeedsRoot) {
     if (!free || !(*free)->create({}) || !(*free)->record().paths.empty()) ::_exit(1);
     auto limited = Cgroup::plan({.id = "c1", .rootless = true}, roots_);
     auto refused = (*limited)->create({.pids = oci::PidsResources{5}});
-    if (refused || refused.error().text().find("cannot set pids limit: container could not join or create cgroup") == std::string::npos)
+    if (refused ||
+        refused.error().text().find("cannot set pids limit: container could not join or create cgroup") ==
+            std::string::npos)
       ::_exit(2);
     auto asked = Cgroup::plan({.id = "c1", .cgroups_path = "/c1", .rootless = true}, roots_);
     auto denied = (*asked)->create({});

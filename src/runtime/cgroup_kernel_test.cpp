@@ -46,7 +46,8 @@ class CgroupKernel_NeedsRoot : public ::testing::Test {
     if (cgroup_) {
       auto gone = cgroup_->destroy();
       EXPECT_TRUE(gone) << gone.error().text();
-      for (const auto& [controller, path] : cgroup_->record().paths) EXPECT_NE(::access(path.c_str(), F_OK), 0) << path;
+      for (const auto& [controller, path] : cgroup_->record().paths)
+        EXPECT_NE(::access(path.c_str(), F_OK), 0) << path;
     }
   }
   // A child that joins as the runtime's child does and then sleeps.
@@ -132,7 +133,6 @@ TEST_F(CgroupKernel_NeedsRoot, CreateJoinDestroy) {
   EXPECT_EQ(named, directories.size()) << *membership;
 }
 
-
 TEST_F(CgroupKernel_NeedsRoot, RefusesAPopulatedCgroup) {
   ASSERT_TRUE(cgroup_->create({}));
   spawn();
@@ -145,15 +145,21 @@ TEST_F(CgroupKernel_NeedsRoot, RefusesAPopulatedCgroup) {
 
 // Limits constrain each other, so raising and lowering need different orders.
 TEST_F(CgroupKernel_NeedsRoot, MemoryAndSwapRaiseAndLower) {
-  auto limits = [](int64_t memory, int64_t swap) { return oci::Resources{.memory = oci::MemoryResources{.limit = memory, .swap = swap}}; };
+  auto limits = [](int64_t memory, int64_t swap) {
+    return oci::Resources{.memory = oci::MemoryResources{.limit = memory, .swap = swap}};
+  };
   ASSERT_TRUE(cgroup_->create(limits(64 << 20, 128 << 20)));
-  for (auto [memory, swap] : {std::pair<int64_t, int64_t>{256 << 20, 512 << 20}, {32 << 20, 32 << 20}, {-1, -1}, {16 << 20, 64 << 20}}) {
+  for (auto [memory, swap] : {std::pair<int64_t, int64_t>{256 << 20, 512 << 20},
+                              {32 << 20, 32 << 20},
+                              {-1, -1},
+                              {16 << 20, 64 << 20}}) {
     auto done = cgroup_->update(limits(memory, swap));
     ASSERT_TRUE(done) << memory << " " << swap << ": " << done.error().text();
     std::string now = value("memory", on_v1("memory") ? "memory.limit_in_bytes" : "memory.max");
     EXPECT_EQ(now, memory < 0 ? (on_v1("memory") ? "9223372036854771712" : "max") : std::to_string(memory));
     if (on_v1("memory")) {
-      EXPECT_EQ(value("memory", "memory.memsw.limit_in_bytes"), swap < 0 ? "9223372036854771712" : std::to_string(swap));
+      EXPECT_EQ(value("memory", "memory.memsw.limit_in_bytes"),
+                swap < 0 ? "9223372036854771712" : std::to_string(swap));
     }
   }
 }
@@ -163,11 +169,14 @@ TEST_F(CgroupKernel_NeedsRoot, QuotaPeriodAndBurstInAnyOrder) {
     return oci::Resources{.cpu = oci::CpuResources{.quota = quota, .burst = burst, .period = period}};
   };
   ASSERT_TRUE(cgroup_->create(limits(50000, 100000, 20000)));
-  for (auto [quota, period, burst] : {std::tuple<int64_t, uint64_t, uint64_t>{200000, 400000, 150000}, {5000, 10000, 1000}, {100000, 100000, 90000}}) {
+  for (auto [quota, period, burst] : {std::tuple<int64_t, uint64_t, uint64_t>{200000, 400000, 150000},
+                                      {5000, 10000, 1000},
+                                      {100000, 100000, 90000}}) {
     auto done = cgroup_->update(limits(quota, period, burst));
     ASSERT_TRUE(done) << quota << ": " << done.error().text();
     if (v1_) {
-      EXPECT_EQ(value("cpu", "cpu.cfs_quota_us") + " " + value("cpu", "cpu.cfs_period_us"), std::to_string(quota) + " " + std::to_string(period));
+      EXPECT_EQ(value("cpu", "cpu.cfs_quota_us") + " " + value("cpu", "cpu.cfs_period_us"),
+                std::to_string(quota) + " " + std::to_string(period));
       EXPECT_EQ(value("cpu", "cpu.cfs_burst_us"), std::to_string(burst));
     } else {
       EXPECT_EQ(value("cpu", "cpu.max"), std::to_string(quota) + " " + std::to_string(period));
@@ -272,7 +281,8 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
     ASSERT_TRUE(denied) << denied.error().text();
     EXPECT_EQ(opens("/dev/null", O_RDWR), 0);
     EXPECT_EQ(opens("/tmp/onggi-test-kmsg2", O_RDONLY), 1);
-    ASSERT_TRUE((*v2)->update({.devices = {{false, "", {}, {}, "rwm"}, {true, "c", 1, 11, "r"}, {false, "c", 1, 3, "w"}}}));
+    ASSERT_TRUE((*v2)->update(
+        {.devices = {{false, "", {}, {}, "rwm"}, {true, "c", 1, 11, "r"}, {false, "c", 1, 3, "w"}}}));
     EXPECT_EQ(opens("/tmp/onggi-test-kmsg2", O_RDONLY), 0) << "an update replaces the program";
     EXPECT_EQ(opens("/dev/null", O_RDONLY), 0);
     EXPECT_EQ(opens("/dev/null", O_RDWR), 1);
@@ -347,7 +357,8 @@ TEST_F(CgroupKernel_NeedsRoot, CloneIntoCgroup) {
 }
 
 TEST_F(CgroupKernel_NeedsRoot, EntersTheV2TreeOfAHybridHostEarly) {
-  if (sys::cgroup_mode() != CgroupMode::kHybrid) GTEST_SKIP() << "needs cgroup_v1: only a hybrid host has both";
+  if (sys::cgroup_mode() != CgroupMode::kHybrid)
+    GTEST_SKIP() << "needs cgroup_v1: only a hybrid host has both";
   std::string v2;
   for (const auto& [controller, path] : cgroup_->record().paths)
     if (controller.empty()) v2 = path;
@@ -388,7 +399,8 @@ TEST_F(CgroupKernel_NeedsRoot, OomKillIsReportedAndCounted) {
       if (::write(fd.get(), "0", 1) != 1) ::_exit(70);
     ::alarm(20);
     for (size_t i = 0; i < 64; i++) {
-      auto* p = static_cast<char*>(::mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      auto* p = static_cast<char*>(
+          ::mmap(nullptr, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
       for (size_t at = 0; at < 1 << 20; at += 4096) static_cast<volatile char*>(p)[at] = 1;
     }
     ::_exit(0);
@@ -402,7 +414,8 @@ TEST_F(CgroupKernel_NeedsRoot, OomKillIsReportedAndCounted) {
 }
 
 TEST_F(CgroupKernel_NeedsRoot, StatisticsHaveTheShapeOfThePeers) {
-  ASSERT_TRUE(cgroup_->create({.memory = oci::MemoryResources{.limit = 64 << 20}, .pids = oci::PidsResources{44}}));
+  ASSERT_TRUE(
+      cgroup_->create({.memory = oci::MemoryResources{.limit = 64 << 20}, .pids = oci::PidsResources{44}}));
   spawn();
   auto stats = cgroup_->stats();
   ASSERT_TRUE(stats) << stats.error().text();
@@ -411,8 +424,10 @@ TEST_F(CgroupKernel_NeedsRoot, StatisticsHaveTheShapeOfThePeers) {
   EXPECT_EQ(stats->memory.usage.limit, 64u << 20);
   EXPECT_FALSE(stats->memory.raw.empty());
   std::string json = stats_json(*stats, "x");
-  for (const char* key : {R"({"type":"stats","id":"x","data":{"cpu":{"usage":{)", R"("throttling":{)", R"("cpuset":{)", R"("memory":{)",
-                          R"("raw":{)", R"("pids":{"current":1,"limit":44})", R"("blkio":{)", R"("hugetlb":{)", R"("intel_rdt":{},)"})
+  for (const char* key :
+       {R"({"type":"stats","id":"x","data":{"cpu":{"usage":{)", R"("throttling":{)", R"("cpuset":{)",
+        R"("memory":{)", R"("raw":{)", R"("pids":{"current":1,"limit":44})", R"("blkio":{)", R"("hugetlb":{)",
+        R"("intel_rdt":{},)"})
     EXPECT_NE(json.find(key), std::string::npos) << key << " in " << json;
 }
 
@@ -420,7 +435,8 @@ TEST_F(CgroupKernel_NeedsRoot, FailedLimitLeavesNothing) {
   auto made = cgroup_->create({.cpu = oci::CpuResources{.quota = 1}});  // below the kernel's minimum of 1 ms
   ASSERT_FALSE(made);
   EXPECT_NE(made.error().text().find("linux.resources.cpu.quota"), std::string::npos) << made.error().text();
-  for (const auto& [controller, path] : cgroup_->record().paths) EXPECT_NE(::access(path.c_str(), F_OK), 0) << path;
+  for (const auto& [controller, path] : cgroup_->record().paths)
+    EXPECT_NE(::access(path.c_str(), F_OK), 0) << path;
 }
 
 }  // namespace

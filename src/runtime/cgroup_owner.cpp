@@ -34,7 +34,8 @@ int64_t cgroup_owner(const oci::Spec& spec) {
   uint32_t uid = spec.process->user.uid;
   if (!find(spec, oci::NamespaceType::kUser)) return uid;
   for (const oci::IdMapping& m : spec.linux.uid_mappings)
-    if (uid >= m.container_id && uid - m.container_id < m.size) return int64_t{m.host_id} + (uid - m.container_id);
+    if (uid >= m.container_id && uid - m.container_id < m.size)
+      return int64_t{m.host_id} + (uid - m.container_id);
   return -1;
 }
 

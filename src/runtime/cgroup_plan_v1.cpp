@@ -6,12 +6,15 @@ namespace {
 
 constexpr int kMemoryGroup = 1, kCpuGroup = 2, kRealtimeGroup = 3;
 
-std::string device_number(int64_t major, int64_t minor) { return std::to_string(major) + ":" + std::to_string(minor); }
+std::string device_number(int64_t major, int64_t minor) {
+  return std::to_string(major) + ":" + std::to_string(minor);
+}
 
 class Plan {
  public:
   CgroupWrite& add(std::string controller, std::string file, std::string value, std::string field) {
-    writes_.push_back({std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
+    writes_.push_back(
+        {std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
     return writes_.back();
   }
   std::vector<CgroupWrite> take() { return std::move(writes_); }
@@ -23,9 +26,11 @@ class Plan {
 Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   // 0 is what engines write for "not set"; the kernel would take it as a limit of no memory at all.
   if (m.limit.value_or(0) != 0)
-    plan.add("memory", "memory.limit_in_bytes", std::to_string(*m.limit), "memory.limit").group = kMemoryGroup;
+    plan.add("memory", "memory.limit_in_bytes", std::to_string(*m.limit), "memory.limit").group =
+        kMemoryGroup;
   if (m.swap.value_or(0) != 0) {
-    CgroupWrite& w = plan.add("memory", "memory.memsw.limit_in_bytes", std::to_string(*m.swap), "memory.swap");
+    CgroupWrite& w =
+        plan.add("memory", "memory.memsw.limit_in_bytes", std::to_string(*m.swap), "memory.swap");
     w.group = kMemoryGroup;
     w.missing_ok = *m.swap < 0;
   } else if (m.limit == -1) {
@@ -37,10 +42,11 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   if (m.reservation.value_or(0) != 0)
     plan.add("memory", "memory.soft_limit_in_bytes", std::to_string(*m.reservation), "memory.reservation");
   if (m.kernel.value_or(0) != 0)
-    plan.add("memory", "memory.kmem.limit_in_bytes", std::to_string(*m.kernel), "memory.kernel").missing_ok = *m.kernel < 0;
+    plan.add("memory", "memory.kmem.limit_in_bytes", std::to_string(*m.kernel), "memory.kernel").missing_ok =
+        *m.kernel < 0;
   if (m.kernel_tcp.value_or(0) != 0)
-    plan.add("memory", "memory.kmem.tcp.limit_in_bytes", std::to_string(*m.kernel_tcp), "memory.kernelTCP").missing_ok =
-        *m.kernel_tcp < 0;
+    plan.add("memory", "memory.kmem.tcp.limit_in_bytes", std::to_string(*m.kernel_tcp), "memory.kernelTCP")
+        .missing_ok = *m.kernel_tcp < 0;
   if (m.swappiness) {
     if (*m.swappiness > 100)
       return fail(Error::invalid("linux.resources.memory.swappiness: " + std::to_string(*m.swappiness) +
@@ -50,8 +56,8 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   if (m.disable_oom_killer)
     plan.add("memory", "memory.oom_control", *m.disable_oom_killer ? "1" : "0", "memory.disableOOMKiller");
   if (m.use_hierarchy)
-    plan.add("memory", "memory.use_hierarchy", *m.use_hierarchy ? "1" : "0", "memory.useHierarchy").missing_ok =
-        *m.use_hierarchy;
+    plan.add("memory", "memory.use_hierarchy", *m.use_hierarchy ? "1" : "0", "memory.useHierarchy")
+        .missing_ok = *m.use_hierarchy;
   // checkBeforeUpdate: v1 kernels do this by themselves, a limit below the usage is refused.
   return {};
 }
@@ -66,9 +72,11 @@ Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
     plan.add("cpu", "cpu.shares", std::to_string(*c.shares), "cpu.shares");
   }
   if (c.realtime_period.value_or(0) != 0)
-    plan.add("cpu", "cpu.rt_period_us", std::to_string(*c.realtime_period), "cpu.realtimePeriod").group = kRealtimeGroup;
+    plan.add("cpu", "cpu.rt_period_us", std::to_string(*c.realtime_period), "cpu.realtimePeriod").group =
+        kRealtimeGroup;
   if (c.realtime_runtime.value_or(0) != 0)
-    plan.add("cpu", "cpu.rt_runtime_us", std::to_string(*c.realtime_runtime), "cpu.realtimeRuntime").group = kRealtimeGroup;
+    plan.add("cpu", "cpu.rt_runtime_us", std::to_string(*c.realtime_runtime), "cpu.realtimeRuntime").group =
+        kRealtimeGroup;
   if (c.period.value_or(0) != 0)
     plan.add("cpu", "cpu.cfs_period_us", std::to_string(*c.period), "cpu.period").group = kCpuGroup;
   if (c.quota.value_or(0) != 0)
@@ -80,13 +88,15 @@ Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
   return {};
 }
 
-void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* file, const char* field) {
+void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* file,
+                   const char* field) {
   for (const oci::ThrottleDevice& d : devices)
     plan.add("blkio", file, device_number(d.major, d.minor) + " " + std::to_string(d.rate), field);
 }
 
 void plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
-  // The file names depend on the scheduler: CFQ (until 5.0) had the short ones, BFQ has its own and no leaf weights.
+  // The file names depend on the scheduler: CFQ (until 5.0) had the short ones, BFQ has its own and no leaf
+  // weights.
   if (b.weight.value_or(0) != 0) {
     CgroupWrite& w = plan.add("blkio", "blkio.weight", std::to_string(*b.weight), "blockIO.weight");
     w.other_file = "blkio.bfq.weight";
@@ -96,39 +106,49 @@ void plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
     plan.add("blkio", "blkio.leaf_weight", std::to_string(*b.leaf_weight), "blockIO.leafWeight");
   for (const oci::WeightDevice& d : b.weight_device) {
     if (d.weight.value_or(0) != 0) {
-      CgroupWrite& w = plan.add("blkio", "blkio.weight_device",
-                                device_number(d.major, d.minor) + " " + std::to_string(*d.weight), "blockIO.weightDevice");
+      CgroupWrite& w =
+          plan.add("blkio", "blkio.weight_device",
+                   device_number(d.major, d.minor) + " " + std::to_string(*d.weight), "blockIO.weightDevice");
       w.other_file = "blkio.bfq.weight_device";
       w.other_value = w.value;
     }
     if (d.leaf_weight.value_or(0) != 0)
       plan.add("blkio", "blkio.leaf_weight_device",
-               device_number(d.major, d.minor) + " " + std::to_string(*d.leaf_weight), "blockIO.weightDevice.leafWeight");
+               device_number(d.major, d.minor) + " " + std::to_string(*d.leaf_weight),
+               "blockIO.weightDevice.leafWeight");
   }
   plan_throttle(plan, b.throttle_read_bps, "blkio.throttle.read_bps_device", "blockIO.throttleReadBpsDevice");
-  plan_throttle(plan, b.throttle_write_bps, "blkio.throttle.write_bps_device", "blockIO.throttleWriteBpsDevice");
-  plan_throttle(plan, b.throttle_read_iops, "blkio.throttle.read_iops_device", "blockIO.throttleReadIOPSDevice");
-  plan_throttle(plan, b.throttle_write_iops, "blkio.throttle.write_iops_device", "blockIO.throttleWriteIOPSDevice");
+  plan_throttle(plan, b.throttle_write_bps, "blkio.throttle.write_bps_device",
+                "blockIO.throttleWriteBpsDevice");
+  plan_throttle(plan, b.throttle_read_iops, "blkio.throttle.read_iops_device",
+                "blockIO.throttleReadIOPSDevice");
+  plan_throttle(plan, b.throttle_write_iops, "blkio.throttle.write_iops_device",
+                "blockIO.throttleWriteIOPSDevice");
 }
 
 Result<> plan_rest(Plan& plan, const oci::Resources& r) {
   for (const oci::HugepageLimit& h : r.hugepage_limits) {
     if (h.page_size.empty() || h.page_size.find('/') != std::string::npos)
-      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size + "' is not a page size such as 2MB"));
+      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size +
+                                 "' is not a page size such as 2MB"));
     std::string prefix = "hugetlb." + h.page_size + ".";
     plan.add("hugetlb", prefix + "limit_in_bytes", std::to_string(h.limit), "hugepageLimits");
-    // Reservations are counted apart since 5.7; without it mmap() would succeed and the first touch would be SIGBUS.
-    plan.add("hugetlb", prefix + "rsvd.limit_in_bytes", std::to_string(h.limit), "hugepageLimits").missing_ok = true;
+    // Reservations are counted apart since 5.7; without it mmap() would succeed and the first touch would be
+    // SIGBUS.
+    plan.add("hugetlb", prefix + "rsvd.limit_in_bytes", std::to_string(h.limit), "hugepageLimits")
+        .missing_ok = true;
   }
   if (r.network) {
     if (r.network->class_id.value_or(0) != 0)
       plan.add("net_cls", "net_cls.classid", std::to_string(*r.network->class_id), "network.classID");
     for (const oci::InterfacePriority& p : r.network->priorities)
-      plan.add("net_prio", "net_prio.ifpriomap", p.name + " " + std::to_string(p.priority), "network.priorities");
+      plan.add("net_prio", "net_prio.ifpriomap", p.name + " " + std::to_string(p.priority),
+               "network.priorities");
   }
   if (!r.unified.empty())
     return fail(Error(ErrorKind::kUnsupported,
-                      "linux.resources.unified: invalid configuration: it names files of cgroup v2, and this host's controllers are "
+                      "linux.resources.unified: invalid configuration: it names files of cgroup v2, and this "
+                      "host's controllers are "
                       "on cgroup v1; use the other fields of linux.resources, or boot with cgroup v2"));
   return {};
 }
@@ -145,7 +165,8 @@ void plan_rdma(std::vector<CgroupWrite>& writes, const std::vector<oci::RdmaLimi
   }
 }
 
-// -1 (and any negative number) is unlimited. No process at all could not run the container's own, so 0 means 1.
+// -1 (and any negative number) is unlimited. No process at all could not run the container's own, so 0
+// means 1.
 std::string pids_max(int64_t limit) {
   if (limit < 0) return "max";
   return limit == 0 ? "1" : std::to_string(limit);

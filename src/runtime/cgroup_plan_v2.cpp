@@ -14,7 +14,8 @@ constexpr int kMemoryGroup = 1, kCpuGroup = 2;
 class Plan {
  public:
   CgroupWrite& add(std::string controller, std::string file, std::string value, std::string field) {
-    writes_.push_back({std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
+    writes_.push_back(
+        {std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
     return writes_.back();
   }
   std::vector<CgroupWrite>& writes() { return writes_; }
@@ -24,7 +25,8 @@ class Plan {
 };
 
 std::unexpected<Error> only_v1(const char* field, const char* advice) {
-  return fail(Error::unsupported("linux.resources." + std::string(field) + ": cgroup v2 has no such limit; " + advice));
+  return fail(Error::unsupported("linux.resources." + std::string(field) + ": cgroup v2 has no such limit; " +
+                                 advice));
 }
 
 Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
@@ -39,7 +41,8 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   if (m.reservation.value_or(0) != 0)
     plan.add("memory", "memory.low", max_or_number(*m.reservation), "memory.reservation");
   if (m.kernel.value_or(0) > 0) return only_v1("memory.kernel", "kernel memory counts towards memory.limit");
-  if (m.kernel_tcp.value_or(0) > 0) return only_v1("memory.kernelTCP", "socket memory counts towards memory.limit");
+  if (m.kernel_tcp.value_or(0) > 0)
+    return only_v1("memory.kernelTCP", "socket memory counts towards memory.limit");
   if (m.swappiness) {
     if (*m.swappiness > 100)
       return fail(Error::invalid("linux.resources.memory.swappiness: " + std::to_string(*m.swappiness) +
@@ -47,7 +50,8 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
     return only_v1("memory.swappiness", "leave it out, or limit swap by memory.swap");
   }
   if (m.disable_oom_killer.value_or(false))
-    return only_v1("memory.disableOOMKiller", "set oomScoreAdj to -1000, or use memory.high by linux.resources.unified");
+    return only_v1("memory.disableOOMKiller",
+                   "set oomScoreAdj to -1000, or use memory.high by linux.resources.unified");
   if (!m.use_hierarchy.value_or(true)) return only_v1("memory.useHierarchy", "v2 is always hierarchical");
   return {};
 }
@@ -77,11 +81,13 @@ Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
   return {};
 }
 
-void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* key, const char* field) {
+void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* key,
+                   const char* field) {
   for (const oci::ThrottleDevice& d : devices) {
     // In io.max 0 is no valid rate; v1 (whose units the specification has) takes it as "no limit".
     std::string rate = d.rate == 0 ? "max" : std::to_string(d.rate);
-    plan.add("io", "io.max", std::to_string(d.major) + ":" + std::to_string(d.minor) + " " + key + "=" + rate, field);
+    plan.add("io", "io.max", std::to_string(d.major) + ":" + std::to_string(d.minor) + " " + key + "=" + rate,
+             field);
   }
 }
 
@@ -97,7 +103,8 @@ Result<> plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
     if (d.leaf_weight.value_or(0) != 0) return only_v1("blockIO.weightDevice.leafWeight", "use its weight");
     if (d.weight.value_or(0) == 0) continue;
     std::string device = std::to_string(d.major) + ":" + std::to_string(d.minor) + " ";
-    CgroupWrite& w = plan.add("io", "io.bfq.weight", device + std::to_string(*d.weight), "blockIO.weightDevice");
+    CgroupWrite& w =
+        plan.add("io", "io.bfq.weight", device + std::to_string(*d.weight), "blockIO.weightDevice");
     w.other_file = "io.weight";
     w.other_value = device + std::to_string(io_weight_from_blkio(*d.weight));
   }
@@ -111,7 +118,8 @@ Result<> plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
 Result<> plan_rest(Plan& plan, const oci::Resources& r) {
   for (const oci::HugepageLimit& h : r.hugepage_limits) {
     if (h.page_size.empty() || h.page_size.find('/') != std::string::npos)
-      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size + "' is not a page size such as 2MB"));
+      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size +
+                                 "' is not a page size such as 2MB"));
     std::string prefix = "hugetlb." + h.page_size + ".";
     plan.add("hugetlb", prefix + "max", std::to_string(h.limit), "hugepageLimits");
     plan.add("hugetlb", prefix + "rsvd.max", std::to_string(h.limit), "hugepageLimits").missing_ok = true;
@@ -125,7 +133,8 @@ Result<> plan_rest(Plan& plan, const oci::Resources& r) {
     if (key.find('/') != std::string::npos)
       return fail(Error::invalid("linux.resources.unified: '" + key + "' must be a file name (no slashes)"));
     if (dot == 0 || dot == std::string::npos)
-      return fail(Error::invalid("linux.resources.unified: '" + key + "' must be in the form CONTROLLER.PARAMETER"));
+      return fail(
+          Error::invalid("linux.resources.unified: '" + key + "' must be in the form CONTROLLER.PARAMETER"));
     // Files such as io.max take one line a write.
     std::string_view rest = value;
     do {
@@ -133,7 +142,8 @@ Result<> plan_rest(Plan& plan, const oci::Resources& r) {
       std::string_view line = rest.substr(0, end);
       rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
       if (!line.empty() || value.empty())
-        plan.writes().push_back({key.substr(0, dot), key, std::string(line), "linux.resources.unified[\"" + key + "\"]"});
+        plan.writes().push_back(
+            {key.substr(0, dot), key, std::string(line), "linux.resources.unified[\"" + key + "\"]"});
     } while (!rest.empty());
   }
   return {};

@@ -1,7 +1,7 @@
 // Usage of a container's resources, and the JSON that `events --stats` prints.
 //
-// The shape is runc's (types/events.go), member by member, since Docker, containerd and others parse it. Times are nanoseconds, sizes
-// bytes; "no limit" is UINT64_MAX.
+// The shape is runc's (types/events.go), member by member, since Docker, containerd and others parse it.
+// Times are nanoseconds, sizes bytes; "no limit" is UINT64_MAX.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace onggi::runtime {
 
 struct PressureLine {
   uint64_t avg10 = 0, avg60 = 0, avg300 = 0;  // hundredths of a per cent, which is the kernel's precision
-  uint64_t total = 0;                       // microseconds
+  uint64_t total = 0;                         // microseconds
 };
 struct Pressure {
   PressureLine some, full;
@@ -91,10 +91,13 @@ struct CgroupStats {
   std::vector<NetworkInterfaceStats> network_interfaces;
 };
 
-// Readers. A file that the kernel does not have leaves its members at zero; one that cannot be understood is an error.
+// Readers. A file that the kernel does not have leaves its members at zero; one that cannot be understood is
+// an error.
 Result<> read_stats_v1(std::string_view controller, const std::string& dir, CgroupStats& stats);
-// `wanted` chooses controllers ("cpu", "memory", "io", "pids", "hugetlb"): a hybrid host has only some of them on v2.
-Result<> read_stats_v2(const std::string& dir, CgroupStats& stats, const std::function<bool(std::string_view)>& wanted);
+// `wanted` chooses controllers ("cpu", "memory", "io", "pids", "hugetlb"): a hybrid host has only some of
+// them on v2.
+Result<> read_stats_v2(const std::string& dir, CgroupStats& stats,
+                       const std::function<bool(std::string_view)>& wanted);
 
 // {"type":"stats","id":...,"data":{...}} without a newline.
 std::string stats_json(const CgroupStats& stats, std::string_view id);

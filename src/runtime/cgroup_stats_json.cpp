@@ -1,4 +1,5 @@
-// The JSON of `events --stats`. Which members appear when they are zero is part of the format: runc leaves some out and prints others.
+// The JSON of `events --stats`. Which members appear when they are zero is part of the format: runc leaves
+// some out and prints others.
 #include "base/json.h"
 #include "runtime/cgroup_stats.h"
 

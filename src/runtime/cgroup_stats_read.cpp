@@ -16,7 +16,9 @@ namespace {
 
 constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
 
-bool absent(const Error& e) { return e.os_errno() == ENOENT || e.os_errno() == ENODEV || e.os_errno() == EOPNOTSUPP; }
+bool absent(const Error& e) {
+  return e.os_errno() == ENOENT || e.os_errno() == ENODEV || e.os_errno() == EOPNOTSUPP;
+}
 
 std::vector<std::string_view> fields(std::string_view line, std::string_view separators = " \t") {
   std::vector<std::string_view> result;
@@ -47,8 +49,10 @@ Result<> for_lines(const std::string& path, F f) {
 // `out` stays as it is when the file is absent.
 Result<> number(const std::string& path, uint64_t& out) {
   auto value = sys::read_cgroup_number(path);
-  if (value) out = *value;
-  else if (!absent(value.error())) return fail(std::move(value).error());
+  if (value)
+    out = *value;
+  else if (!absent(value.error()))
+    return fail(std::move(value).error());
   return {};
 }
 
@@ -198,14 +202,21 @@ Result<bool> blkio_table(const std::string& path, std::vector<BlkioEntry>& out) 
   return !out.empty();
 }
 
-// The first family of files that has content: BFQ with debugging, BFQ, CFQ (until 5.0), then the throttling layer, which always counts.
+// The first family of files that has content: BFQ with debugging, BFQ, CFQ (until 5.0), then the throttling
+// layer, which always counts.
 Result<> blkio_v1(const std::string& dir, BlkioStats& b) {
-  struct Table { const char* name; std::vector<BlkioEntry> BlkioStats::*member; };
-  constexpr Table kScheduler[] = {
-      {"sectors_recursive", &BlkioStats::sectors}, {"io_service_time_recursive", &BlkioStats::service_time},
-      {"io_wait_time_recursive", &BlkioStats::wait_time}, {"io_merged_recursive", &BlkioStats::merged},
-      {"io_queued_recursive", &BlkioStats::queued}, {"time_recursive", &BlkioStats::time},
-      {"io_serviced_recursive", &BlkioStats::serviced}, {"io_service_bytes_recursive", &BlkioStats::service_bytes}};
+  struct Table {
+    const char* name;
+    std::vector<BlkioEntry> BlkioStats::*member;
+  };
+  constexpr Table kScheduler[] = {{"sectors_recursive", &BlkioStats::sectors},
+                                  {"io_service_time_recursive", &BlkioStats::service_time},
+                                  {"io_wait_time_recursive", &BlkioStats::wait_time},
+                                  {"io_merged_recursive", &BlkioStats::merged},
+                                  {"io_queued_recursive", &BlkioStats::queued},
+                                  {"time_recursive", &BlkioStats::time},
+                                  {"io_serviced_recursive", &BlkioStats::serviced},
+                                  {"io_service_bytes_recursive", &BlkioStats::service_bytes}};
   for (const char* family : {"/blkio.bfq.", "/blkio."}) {
     bool any = false;
     for (const Table& t : kScheduler) any |= TRY(blkio_table(dir + family + t.name, b.*t.member));
@@ -250,7 +261,8 @@ Result<> memory_v2(const std::string& dir, MemoryStats& m) {
   TRY_VOID(number(dir + "/memory.current", m.usage.usage));
   TRY_VOID(number(dir + "/memory.max", m.usage.limit));
   TRY_VOID(number(dir + "/memory.peak", m.usage.max));
-  // v1 and its readers know memory and swap together; the peak of a sum is not the sum of peaks, so it stays unknown.
+  // v1 and its readers know memory and swap together; the peak of a sum is not the sum of peaks, so it stays
+  // unknown.
   auto swap = sys::read_cgroup_number(dir + "/memory.swap.current");
   if (swap) {
     m.swap.usage = *swap;
@@ -282,7 +294,8 @@ Result<> io_v2(const std::string& dir, BlkioStats& b) {
                                        : key == "rios" || key == "wios"   ? &b.serviced
                                                                           : nullptr;
       if (table)
-        table->push_back({major, minor, key[0] == 'r' ? "Read" : "Write", TRY(parse_u64(item.substr(eq + 1), path))});
+        table->push_back(
+            {major, minor, key[0] == 'r' ? "Read" : "Write", TRY(parse_u64(item.substr(eq + 1), path))});
     }
     return {};
   }));
@@ -313,7 +326,8 @@ Result<> read_stats_v1(std::string_view controller, const std::string& dir, Cgro
   return {};
 }
 
-Result<> read_stats_v2(const std::string& dir, CgroupStats& stats, const std::function<bool(std::string_view)>& wanted) {
+Result<> read_stats_v2(const std::string& dir, CgroupStats& stats,
+                       const std::function<bool(std::string_view)>& wanted) {
   if (wanted("pids")) {
     TRY_VOID(pids(dir, stats));
     if (stats.pids_current == 0)

@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* kHelperName = "onggi-systemd-helper";
 
-// Beside the runtime (../libexec/onggi, which a build directory and an installation both have), else where packages install it.
+// Beside the runtime (../libexec/onggi, which a build directory and an installation both have), else where
+// packages install it.
 Result<std::string> find_helper() {
   std::string tried;
   char self[4096];
@@ -28,17 +29,20 @@ Result<std::string> find_helper() {
     directory.resize(directory.rfind('/'));
     candidates.push_back(directory + "/../libexec/onggi/" + kHelperName);
   }
-  for (const char* prefix : {"/usr/local", "/usr"}) candidates.push_back(std::string(prefix) + "/libexec/onggi/" + kHelperName);
+  for (const char* prefix : {"/usr/local", "/usr"})
+    candidates.push_back(std::string(prefix) + "/libexec/onggi/" + kHelperName);
   for (const std::string& path : candidates) {
     if (::access(path.c_str(), X_OK) == 0) return path;
     tried += (tried.empty() ? "'" : ", '") + path + "'";
   }
-  return fail(Error::not_found("--systemd-cgroup needs the program " + std::string(kHelperName) + ", which is at none of " + tried +
+  return fail(Error::not_found("--systemd-cgroup needs the program " + std::string(kHelperName) +
+                               ", which is at none of " + tried +
                                "; install it, or leave out --systemd-cgroup"));
 }
 
 // Runs the helper and waits; its standard error is the reason of a failure.
-Result<> run_helper(bool user, const char* verb, const std::string& unit, const std::vector<SystemdProperty>& properties) {
+Result<> run_helper(bool user, const char* verb, const std::string& unit,
+                    const std::vector<SystemdProperty>& properties) {
   std::string helper = TRY(find_helper());
   std::vector<std::string> words = {kHelperName};
   if (user) words.emplace_back("--user");
@@ -68,12 +72,15 @@ Result<> run_helper(bool user, const char* verb, const std::string& unit, const 
   sys::ExitStatus status = TRY(sys::wait_pidfd(child.pidfd.get()));
   if (!status.signalled && status.value == 0) return {};
   std::string text = reason ? std::string(trim(*reason)) : "";
-  if (text.empty()) text = std::string(verb) + " systemd unit '" + unit + "': the helper ended with status " + std::to_string(status.code());
+  if (text.empty())
+    text = std::string(verb) + " systemd unit '" + unit + "': the helper ended with status " +
+           std::to_string(status.code());
   ErrorKind kind = status.value == 3 ? ErrorKind::kUnsupported : ErrorKind::kOs;
   return fail(Error(kind, "systemd cgroup manager: " + text));
 }
 
-// The path that systemd chose, from the process that it put there: the v2 line, or on v1 that of systemd's own hierarchy.
+// The path that systemd chose, from the process that it put there: the v2 line, or on v1 that of systemd's
+// own hierarchy.
 Result<std::string> path_of_process(int pid, bool v2) {
   std::string text = TRY(read_file("/proc/" + std::to_string(pid) + "/cgroup"));
   std::string_view rest = text, prefix = v2 ? "0::" : ":name=systemd:";
@@ -84,14 +91,19 @@ Result<std::string> path_of_process(int pid, bool v2) {
     size_t at = line.find(prefix);
     if (at != std::string_view::npos && (at == 0) == v2) return std::string(line.substr(at + prefix.size()));
   }
-  return fail(Error::internal("the cgroup of process " + std::to_string(pid) + " has no line '" + std::string(prefix) + "'"));
+  return fail(Error::internal("the cgroup of process " + std::to_string(pid) + " has no line '" +
+                              std::string(prefix) + "'"));
 }
 
 class SystemdCgroup final : public Cgroup {
  public:
   SystemdCgroup(CgroupConfig config, SystemdUnit unit, sys::CgroupRoots roots, sys::CgroupLayout layout)
-      : config_(std::move(config)), unit_(std::move(unit)), roots_(std::move(roots)), layout_(std::move(layout)),
-        v2_(layout_.mode == CgroupMode::kV2), user_(config_.rootless) {
+      : config_(std::move(config)),
+        unit_(std::move(unit)),
+        roots_(std::move(roots)),
+        layout_(std::move(layout)),
+        v2_(layout_.mode == CgroupMode::kV2),
+        user_(config_.rootless) {
     record_.systemd = true;
     record_.unit = unit_.unit;
     record_.slice = unit_.slice;
@@ -115,9 +127,13 @@ class SystemdCgroup final : public Cgroup {
   Result<> update(const oci::Resources& resources) override;
   Result<> destroy() override;
 
-  Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override { return TRY(fs())->join_fds(sub, v2); }
+  Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override {
+    return TRY(fs())->join_fds(sub, v2);
+  }
   Result<UniqueFd> clone_fd(const oci::StringMap& sub) override { return TRY(fs())->clone_fd(sub); }
-  Result<oci::StringMap> exec_sub_cgroup(int init_pid) override { return TRY(fs())->exec_sub_cgroup(init_pid); }
+  Result<oci::StringMap> exec_sub_cgroup(int init_pid) override {
+    return TRY(fs())->exec_sub_cgroup(init_pid);
+  }
   Result<> freeze(bool frozen) override { return TRY(fs())->freeze(frozen); }
   Result<bool> frozen() override { return TRY(fs())->frozen(); }
   Result<std::vector<int>> pids() override { return TRY(fs())->pids(); }
@@ -151,8 +167,8 @@ Result<std::vector<SystemdProperty>> SystemdCgroup::limits(const oci::Resources&
   return resource_properties(resources, v2_, &policy, drivers);
 }
 
-// Unit first, with everything that systemd knows to limit, then the other controllers and files. The process is waiting for its
-// plan, so nothing of the container runs before the last limit is set.
+// Unit first, with everything that systemd knows to limit, then the other controllers and files. The process
+// is waiting for its plan, so nothing of the container runs before the last limit is set.
 Result<> SystemdCgroup::create_for_pid(int pid, const oci::Resources& resources) {
   std::vector<SystemdProperty> properties = unit_properties(unit_, pid, v2_);
   std::vector<SystemdProperty> more = TRY(limits(resources, true));
@@ -172,7 +188,8 @@ Result<> SystemdCgroup::create_for_pid(int pid, const oci::Resources& resources)
   std::string path = TRY(path_of_process(pid, v2_));
   // A mistaken answer must never lead to writing limits into somebody else's cgroup.
   if (!path.ends_with("/" + unit_.unit))
-    return fail(Error::internal("systemd put process " + std::to_string(pid) + " into '" + path + "', not into " + unit_.unit));
+    return fail(Error::internal("systemd put process " + std::to_string(pid) + " into '" + path +
+                                "', not into " + unit_.unit));
   fs_ = FsCgroup::adopt(config_, path, roots_, layout_);
   TRY_VOID(fs_->adopt_process(pid, resources));
   record_.paths = fs_->record().paths;
@@ -205,16 +222,19 @@ Result<std::unique_ptr<Cgroup>> plan_systemd_cgroup(const CgroupConfig& config, 
   struct stat st;
   // As sd_booted(3): systemd makes this directory when it is the init.
   if (::lstat(roots.systemd.c_str(), &st) < 0 || !S_ISDIR(st.st_mode))
-    return fail(Error::unsupported("--systemd-cgroup needs systemd as the host's init; '" + roots.systemd +
-                                   "' does not exist; leave out --systemd-cgroup (engines: choose the cgroupfs driver)"));
+    return fail(Error::unsupported(
+        "--systemd-cgroup needs systemd as the host's init; '" + roots.systemd +
+        "' does not exist; leave out --systemd-cgroup (engines: choose the cgroupfs driver)"));
   if (config.rootless && layout.mode != CgroupMode::kV2)
-    return fail(Error::unsupported("cannot use rootless systemd cgroups manager on cgroup v1; boot with cgroup v2, or leave out "
-                                   "--systemd-cgroup"));
+    return fail(Error::unsupported(
+        "cannot use rootless systemd cgroups manager on cgroup v1; boot with cgroup v2, or leave out "
+        "--systemd-cgroup"));
   TRY(annotation_properties(config.annotations));
   return std::unique_ptr<Cgroup>(new SystemdCgroup(config, std::move(unit), roots, layout));
 }
 
-Result<std::unique_ptr<Cgroup>> load_systemd_cgroup(const CgroupRecord& record, const sys::CgroupRoots& roots) {
+Result<std::unique_ptr<Cgroup>> load_systemd_cgroup(const CgroupRecord& record,
+                                                    const sys::CgroupRoots& roots) {
   return std::unique_ptr<Cgroup>(new SystemdCgroup(record, roots));
 }
 

@@ -1,4 +1,5 @@
-// The systemd manager: the cgroup is a transient scope, made around an existing process by asking systemd over D-Bus.
+// The systemd manager: the cgroup is a transient scope, made around an existing process by asking systemd
+// over D-Bus.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@ namespace onggi::runtime {
 // Errors: a malformed "slice:prefix:name"; systemd is not the host's init.
 Result<std::unique_ptr<Cgroup>> plan_systemd_cgroup(const CgroupConfig& config, const sys::CgroupRoots& roots,
                                                     const sys::CgroupLayout& layout);
-Result<std::unique_ptr<Cgroup>> load_systemd_cgroup(const CgroupRecord& record, const sys::CgroupRoots& roots);
+Result<std::unique_ptr<Cgroup>> load_systemd_cgroup(const CgroupRecord& record,
+                                                    const sys::CgroupRoots& roots);
 
 }  // namespace onggi::runtime

@@ -17,8 +17,8 @@ void sleep_ms(long ms) {
 }
 
 // The value for one file of `path`, taken from (and first given to) its ancestors.
-Result<std::string> ensure_cpuset_file(const std::string& mount, const std::string& path, const std::string& file,
-                                       bool known_empty) {
+Result<std::string> ensure_cpuset_file(const std::string& mount, const std::string& path,
+                                       const std::string& file, bool known_empty) {
   if (!known_empty) {
     std::string now = TRY(sys::read_cgroup_value(path + "/" + file));
     if (!now.empty() || path.size() <= mount.size()) return now;
@@ -38,8 +38,9 @@ Result<> init_cpuset_v1(const std::string& mount, const std::string& path, bool 
   return {};
 }
 
-// A cgroup in which processes keep appearing may stay FREEZING. Writing FROZEN again picks up the new ones; thawing for a moment now
-// and then lets a fork that is half done finish. Bounded to about two seconds, and never left half frozen.
+// A cgroup in which processes keep appearing may stay FREEZING. Writing FROZEN again picks up the new ones;
+// thawing for a moment now and then lets a fork that is half done finish. Bounded to about two seconds, and
+// never left half frozen.
 Result<> freeze_v1(const std::string& dir, bool frozen) {
   std::string file = dir + "/freezer.state";
   if (!frozen) return write_file(file, "THAWED");
@@ -62,8 +63,11 @@ Result<> freeze_v1(const std::string& dir, bool frozen) {
   }
   (void)write_file(file, "THAWED");
   if (!outcome) return outcome;
-  return fail(Error(ErrorKind::kBusy, "unable to freeze '" + dir + "': processes keep appearing in it or do not react; it was thawed "
-                                      "again", EBUSY));
+  return fail(Error(ErrorKind::kBusy,
+                    "unable to freeze '" + dir +
+                        "': processes keep appearing in it or do not react; it was thawed "
+                        "again",
+                    EBUSY));
 }
 
 // FROZEN by an ancestor is not a pause of this container.

@@ -1,4 +1,5 @@
-// What only cgroup v2 needs: enabling controllers from the top down, cgroup types, the freezer, OOM notices by inotify.
+// What only cgroup v2 needs: enabling controllers from the top down, cgroup types, the freezer, OOM notices
+// by inotify.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/inotify.h>
@@ -57,7 +58,8 @@ Result<> enable_controllers_v2(const std::string& mount, const std::string& pare
   for (const std::string& c : available)
     if (!holds(enabled, c)) missing.push_back(c);
   if (missing.empty()) return {};
-  // A child can only have what its parent has: from the mount down. Failures show where a limit cannot be written.
+  // A child can only have what its parent has: from the mount down. Failures show where a limit cannot be
+  // written.
   size_t at = mount.size();
   for (;;) {
     enable_in(parent.substr(0, at), missing, culprit);
@@ -71,9 +73,11 @@ Result<> check_type_v2(const std::string& dir, bool needs_domain) {
   auto type = sys::read_cgroup_value(dir + "/cgroup.type");
   if (!type || *type == "domain") return {};  // the root has no such file
   if (needs_domain)
-    return fail(Error(ErrorKind::kInvalid, "cannot enter cgroupv2 '" + dir + "' with domain controllers -- it is in " + *type +
-                                               " mode, because an ancestor is threaded or has processes beside child cgroups; "
-                                               "memory, io and hugetlb limits need a domain cgroup: choose another linux.cgroupsPath"));
+    return fail(
+        Error(ErrorKind::kInvalid,
+              "cannot enter cgroupv2 '" + dir + "' with domain controllers -- it is in " + *type +
+                  " mode, because an ancestor is threaded or has processes beside child cgroups; "
+                  "memory, io and hugetlb limits need a domain cgroup: choose another linux.cgroupsPath"));
   if (*type == "domain invalid") return write_file(dir + "/cgroup.type", "threaded");
   return {};
 }
@@ -97,7 +101,8 @@ Result<> freeze_v2(const std::string& dir, bool frozen) {
     ::poll(&p, 1, static_cast<int>(left));
   }
   (void)write_file(file, "0");
-  return fail(Error(ErrorKind::kBusy, "unable to freeze '" + dir + "' within 10 s; it was thawed again", EBUSY));
+  return fail(
+      Error(ErrorKind::kBusy, "unable to freeze '" + dir + "' within 10 s; it was thawed again", EBUSY));
 }
 
 // cgroup.events also says "frozen" when an ancestor is; cgroup.freeze is this container's own pause.

@@ -1,8 +1,8 @@
 // The child program: interprets a Plan, then becomes the container's process.
 //
-// Started as `onggi-child PLAN_FD SYNC_FD` from a sealed memfd. Steps run in order; the first failure is told to the parent as
-// {step, errno, detail} and ends the process. A dead parent shows as end-of-file at the next sync point, so a runtime that was
-// killed leaves no half-made container behind.
+// Started as `onggi-child PLAN_FD SYNC_FD` from a sealed memfd. Steps run in order; the first failure is told
+// to the parent as {step, errno, detail} and ends the process. A dead parent shows as end-of-file at the next
+// sync point, so a runtime that was killed leaves no half-made container behind.
 #include "runtime/child.h"
 
 #include <errno.h>
@@ -80,7 +80,8 @@ long wait_answer(Child& c) {
 
 namespace {
 
-// struct msghdr of the kernel with its pieces in one place: one data buffer, control data for up to 16 descriptors.
+// struct msghdr of the kernel with its pieces in one place: one data buffer, control data for up to 16
+// descriptors.
 struct MessageBuffer {
   struct {
     void* base;
@@ -97,7 +98,8 @@ struct MessageBuffer {
     int flags;
   } message;
 
-  MessageBuffer(void* data, size_t size) : iov{data, size}, message{nullptr, 0, &iov, 1, control, sizeof control, 0} {}
+  MessageBuffer(void* data, size_t size)
+      : iov{data, size}, message{nullptr, 0, &iov, 1, control, sizeof control, 0} {}
 };
 
 }  // namespace
@@ -120,7 +122,8 @@ long send_fds(Child& c, ChildMessageKind kind, const int* fds, int count) {
 int close_fd(int fd) { return static_cast<int>(sys(__NR_close, fd)); }
 
 long stat_fd(int fd, struct statx* st) {
-  return sys(__NR_statx, fd, ptr(""), AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_MNT_ID, ptr(st));
+  return sys(__NR_statx, fd, ptr(""), AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_MNT_ID,
+             ptr(st));
 }
 
 long open_in_root(Child& c, const char* path, uint64_t flags, uint64_t resolve) {
@@ -212,7 +215,8 @@ long make_component(Child& c, Walk& w, const char* component, bool file, uint32_
 }
 
 // One component of ensure_in_root: exists -> taken; a symlink -> followed; missing -> made.
-long walk_component(Child& c, Walk& w, const char* component, bool file, uint32_t mode, bool no_follow, bool directory_only) {
+long walk_component(Child& c, Walk& w, const char* component, bool file, uint32_t mode, bool no_follow,
+                    bool directory_only) {
   if (component[0] == '.' && !component[1]) return 0;
   if (component[0] == '.' && component[1] == '.' && !component[2]) {
     size_t n = length(w.done);
@@ -235,7 +239,8 @@ long walk_component(Child& c, Walk& w, const char* component, bool file, uint32_
   return append(w.done, component) ? 0 : -ENAMETOOLONG;
 }
 
-// The common case: only the last component is missing. -EEXIST or -ENOENT: not that simple (a dangling symlink, more is missing).
+// The common case: only the last component is missing. -EEXIST or -ENOENT: not that simple (a dangling
+// symlink, more is missing).
 long make_last(Child& c, const char* path, bool file, uint32_t mode, uint64_t flags) {
   size_t cut = length(path);
   while (cut && path[cut - 1] != '/') cut--;
@@ -259,13 +264,16 @@ long make_last(Child& c, const char* path, bool file, uint32_t mode, uint64_t fl
 
 }  // namespace
 
-long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool no_follow, bool directory_only) {
+long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool no_follow,
+                    bool directory_only) {
   uint64_t resolve = directory_only ? RESOLVE_NO_SYMLINKS : 0;
   uint64_t flags = O_PATH | (no_follow ? O_NOFOLLOW : 0);
   long fd = open_in_root(c, path, flags, resolve);
   if (fd != -ENOENT) {
-    if (fd < 0 && directory_only) note(c, path, " must be mounted on ordinary directory: a symlink is in its path");
-    else if (fd < 0) note(c, path);
+    if (fd < 0 && directory_only)
+      note(c, path, " must be mounted on ordinary directory: a symlink is in its path");
+    else if (fd < 0)
+      note(c, path);
     return fd;
   }
   fd = make_last(c, path, file, mode, flags);
@@ -302,7 +310,8 @@ long set_namespace(Child& c, const Step& s) {
   return r;
 }
 
-// The time namespace of the children becomes this process's own, so that everything created from here on agrees on the clocks.
+// The time namespace of the children becomes this process's own, so that everything created from here on
+// agrees on the clocks.
 long enter_time_namespace(Child& c, const Step& s) {
   long fd = sys(__NR_openat, s.fd_a, ptr("self/ns/time_for_children"), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
@@ -314,8 +323,8 @@ long enter_time_namespace(Child& c, const Step& s) {
   return r;
 }
 
-// Creates the process that goes on. It is a child of the runtime (CLONE_PARENT), so that the runtime reaps it; this
-// process reports the pid, as it sees it, and ends.
+// Creates the process that goes on. It is a child of the runtime (CLONE_PARENT), so that the runtime reaps
+// it; this process reports the pid, as it sees it, and ends.
 long clone_stage(Child& c, const Step& s) {
   clone_args args = {};
   args.flags = s.a | CLONE_PARENT;
@@ -331,7 +340,8 @@ long sync_parent(Child& c, const Step& s, uint32_t index) {
   return wait_answer(c);
 }
 
-// The parent made (or is still making) the cgroup meanwhile; its answer carries the files of up to 16 hierarchies.
+// The parent made (or is still making) the cgroup meanwhile; its answer carries the files of up to 16
+// hierarchies.
 long join_cgroup(Child& c, uint32_t index) {
   send(c, ChildMessageKind::kSync, index, 0, static_cast<int32_t>(SyncPoint::kCgroup));
   char byte = 0;
@@ -357,45 +367,80 @@ long join_cgroup(Child& c, uint32_t index) {
 
 long identity_step(Child& c, const Step& s, uint32_t index) {
   switch (s.op) {
-    case Op::kCloseRangeCloexec: return sys(__NR_close_range, static_cast<long>(s.a), ~0U, CLOSE_RANGE_CLOEXEC);
-    case Op::kSetns: return set_namespace(c, s);
-    case Op::kUnshare: return sys(__NR_unshare, static_cast<long>(s.a));
-    case Op::kEnterTime: return enter_time_namespace(c, s);
-    case Op::kClone: return clone_stage(c, s);
-    case Op::kSetIds: return set_ids(s);
-    case Op::kSetGroups: return sys(__NR_setgroups, static_cast<long>(s.a), s.a ? ptr(c.base + s.str) : 0);
-    case Op::kKeepCaps: return sys(__NR_prctl, PR_SET_KEEPCAPS, static_cast<long>(s.a), 0, 0, 0);
-    case Op::kDumpable: return sys(__NR_prctl, PR_SET_DUMPABLE, static_cast<long>(s.a), 0, 0, 0);
-    case Op::kChdir: note(c, text(c, s.str)); return sys(__NR_chdir, ptr(text(c, s.str)));
-    case Op::kFchdir: return sys(__NR_fchdir, s.fd_a);
-    case Op::kChrootHere: return sys(__NR_chroot, ptr("."));
-    case Op::kJoinCgroup: return join_cgroup(c, index);
-    case Op::kWriteFd: return sys(__NR_write, s.fd_a, ptr(text(c, s.str)), static_cast<long>(s.a));
-    case Op::kSync: return sync_parent(c, s, index);
-    case Op::kWriteProc: return write_proc(c, s);
-    case Op::kSetHostname: return sys(__NR_sethostname, ptr(text(c, s.str)), static_cast<long>(s.a));
-    case Op::kSetDomainname: return sys(__NR_setdomainname, ptr(text(c, s.str)), static_cast<long>(s.a));
-    case Op::kLoopbackUp: return loopback_up();
-    default: return -ENOSYS;
+    case Op::kCloseRangeCloexec:
+      return sys(__NR_close_range, static_cast<long>(s.a), ~0U, CLOSE_RANGE_CLOEXEC);
+    case Op::kSetns:
+      return set_namespace(c, s);
+    case Op::kUnshare:
+      return sys(__NR_unshare, static_cast<long>(s.a));
+    case Op::kEnterTime:
+      return enter_time_namespace(c, s);
+    case Op::kClone:
+      return clone_stage(c, s);
+    case Op::kSetIds:
+      return set_ids(s);
+    case Op::kSetGroups:
+      return sys(__NR_setgroups, static_cast<long>(s.a), s.a ? ptr(c.base + s.str) : 0);
+    case Op::kKeepCaps:
+      return sys(__NR_prctl, PR_SET_KEEPCAPS, static_cast<long>(s.a), 0, 0, 0);
+    case Op::kDumpable:
+      return sys(__NR_prctl, PR_SET_DUMPABLE, static_cast<long>(s.a), 0, 0, 0);
+    case Op::kChdir:
+      note(c, text(c, s.str));
+      return sys(__NR_chdir, ptr(text(c, s.str)));
+    case Op::kFchdir:
+      return sys(__NR_fchdir, s.fd_a);
+    case Op::kChrootHere:
+      return sys(__NR_chroot, ptr("."));
+    case Op::kJoinCgroup:
+      return join_cgroup(c, index);
+    case Op::kWriteFd:
+      return sys(__NR_write, s.fd_a, ptr(text(c, s.str)), static_cast<long>(s.a));
+    case Op::kSync:
+      return sync_parent(c, s, index);
+    case Op::kWriteProc:
+      return write_proc(c, s);
+    case Op::kSetHostname:
+      return sys(__NR_sethostname, ptr(text(c, s.str)), static_cast<long>(s.a));
+    case Op::kSetDomainname:
+      return sys(__NR_setdomainname, ptr(text(c, s.str)), static_cast<long>(s.a));
+    case Op::kLoopbackUp:
+      return loopback_up();
+    default:
+      return -ENOSYS;
   }
 }
 
 long mount_step(Child& c, const Step& s) {
   switch (s.op) {
-    case Op::kMakePropagation: return make_propagation(c, s);
-    case Op::kAttachRoot: return attach_root(c, s);
-    case Op::kMountNew: return mount_new(c, s);
-    case Op::kMountBind: return mount_bind(c, s);
-    case Op::kOpenDev: return open_dev(c);
-    case Op::kDevice: return make_device(c, s);
-    case Op::kSymlink: return make_symlink(c, s);
-    case Op::kPtmx: return make_ptmx(c);
-    case Op::kMask: return mask_path(c, s);
-    case Op::kReadonly: return readonly_path(c, s);
-    case Op::kRootAttr: return root_attr(c, s);
-    case Op::kPathAttr: return path_attr(c, s);
-    case Op::kPivot: return pivot(c, s);
-    case Op::kRootPropagation: return make_propagation(c, s);
+    case Op::kMakePropagation:
+      return make_propagation(c, s);
+    case Op::kAttachRoot:
+      return attach_root(c, s);
+    case Op::kMountNew:
+      return mount_new(c, s);
+    case Op::kMountBind:
+      return mount_bind(c, s);
+    case Op::kOpenDev:
+      return open_dev(c);
+    case Op::kDevice:
+      return make_device(c, s);
+    case Op::kSymlink:
+      return make_symlink(c, s);
+    case Op::kPtmx:
+      return make_ptmx(c);
+    case Op::kMask:
+      return mask_path(c, s);
+    case Op::kReadonly:
+      return readonly_path(c, s);
+    case Op::kRootAttr:
+      return root_attr(c, s);
+    case Op::kPathAttr:
+      return path_attr(c, s);
+    case Op::kPivot:
+      return pivot(c, s);
+    case Op::kRootPropagation:
+      return make_propagation(c, s);
     case Op::kTouch: {
       long fd = ensure_in_root(c, text(c, s.str), true, 0755, true, false);
       return fd < 0 ? fd : close_fd(static_cast<int>(fd));
@@ -404,41 +449,66 @@ long mount_step(Child& c, const Step& s) {
       long fd = ensure_in_root(c, text(c, s.str), false, static_cast<uint32_t>(s.a), false, false);
       return fd < 0 ? fd : close_fd(static_cast<int>(fd));
     }
-    default: return -ENOSYS;
+    default:
+      return -ENOSYS;
   }
 }
 
 long process_step(Child& c, const Step& s, uint32_t index) {
   switch (s.op) {
-    case Op::kSetsid: return sys(__NR_setsid);
-    case Op::kConsole: return console(c, s);
+    case Op::kSetsid:
+      return sys(__NR_setsid);
+    case Op::kConsole:
+      return console(c, s);
     case Op::kKeyring: {
       constexpr long kJoinSessionKeyring = 1;
       long r = sys(__NR_keyctl, kJoinSessionKeyring, ptr(text(c, s.str)));
       // No keyrings in this kernel, or a quota of zero: the container then has none of the host's either way.
       return r == -ENOSYS || r == -EDQUOT ? 0 : r;
     }
-    case Op::kFixStdio: return fix_stdio(s);
-    case Op::kRlimit: return set_rlimit(c, s, index);
-    case Op::kSchedAttr: return sys(__NR_sched_setattr, 0, ptr(c.base + s.str), 0);
-    case Op::kIoPriority: return sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, static_cast<long>(s.a));
+    case Op::kFixStdio:
+      return fix_stdio(s);
+    case Op::kRlimit:
+      return set_rlimit(c, s, index);
+    case Op::kSchedAttr:
+      return sys(__NR_sched_setattr, 0, ptr(c.base + s.str), 0);
+    case Op::kIoPriority:
+      return sys(__NR_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, static_cast<long>(s.a));
     case Op::kMemoryPolicy:
-      return sys(__NR_set_mempolicy, static_cast<long>(s.a), s.str ? ptr(c.base + s.str) : 0, static_cast<long>(s.b));
-    case Op::kAffinity: return sys(__NR_sched_setaffinity, 0, static_cast<long>(s.a), ptr(c.base + s.str));
-    case Op::kPersonality: return sys(__NR_personality, static_cast<long>(s.a));
-    case Op::kUmask: sys(__NR_umask, static_cast<long>(s.a)); return 0;
-    case Op::kCapBound: return bound_caps(c, s);
-    case Op::kCapSet: return set_caps(c, s);
-    case Op::kCapAmbient: return ambient_caps(c, s);
-    case Op::kNoNewPrivs: return sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    case Op::kSeccomp: return load_seccomp(c, s);
-    case Op::kCwd: return set_cwd(c, s);
-    case Op::kHome: return find_home(c, s);
-    case Op::kFindExec: return find_exec(c);
-    case Op::kReady: send(c, ChildMessageKind::kReady, index, 0, 0); return 0;
-    case Op::kWaitStart: return wait_start(c, s);
-    case Op::kExec: return exec_program(c);
-    default: return -ENOSYS;
+      return sys(__NR_set_mempolicy, static_cast<long>(s.a), s.str ? ptr(c.base + s.str) : 0,
+                 static_cast<long>(s.b));
+    case Op::kAffinity:
+      return sys(__NR_sched_setaffinity, 0, static_cast<long>(s.a), ptr(c.base + s.str));
+    case Op::kPersonality:
+      return sys(__NR_personality, static_cast<long>(s.a));
+    case Op::kUmask:
+      sys(__NR_umask, static_cast<long>(s.a));
+      return 0;
+    case Op::kCapBound:
+      return bound_caps(c, s);
+    case Op::kCapSet:
+      return set_caps(c, s);
+    case Op::kCapAmbient:
+      return ambient_caps(c, s);
+    case Op::kNoNewPrivs:
+      return sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    case Op::kSeccomp:
+      return load_seccomp(c, s);
+    case Op::kCwd:
+      return set_cwd(c, s);
+    case Op::kHome:
+      return find_home(c, s);
+    case Op::kFindExec:
+      return find_exec(c);
+    case Op::kReady:
+      send(c, ChildMessageKind::kReady, index, 0, 0);
+      return 0;
+    case Op::kWaitStart:
+      return wait_start(c, s);
+    case Op::kExec:
+      return exec_program(c);
+    default:
+      return -ENOSYS;
   }
 }
 
@@ -504,7 +574,8 @@ extern "C" [[noreturn, gnu::used]] void onggi_child_main(long* stack) {
 }
 
 #if defined(__x86_64__)
-asm(".global onggi_child_start\nonggi_child_start:\n xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call onggi_child_main\n");
+asm(".global onggi_child_start\nonggi_child_start:\n xor %ebp, %ebp\n mov %rsp, %rdi\n and $-16, %rsp\n call "
+    "onggi_child_main\n");
 #else
 asm(".global onggi_child_start\nonggi_child_start:\n mov x29, #0\n mov x0, sp\n bl onggi_child_main\n");
 #endif

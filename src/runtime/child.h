@@ -1,7 +1,7 @@
 // The child program's inside: raw system calls, a few text helpers, and the context that steps share.
 //
-// Freestanding: no libc, no allocation, no locks, no globals but the context. Every function returns a negative errno on
-// failure; `note()` adds words for the parent, which owns the sentence a user reads.
+// Freestanding: no libc, no allocation, no locks, no globals but the context. Every function returns a
+// negative errno on failure; `note()` adds words for the parent, which owns the sentence a user reads.
 #pragma once
 
 #include <asm/unistd.h>
@@ -28,7 +28,10 @@ inline long sys(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e =
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
   register long r9 asm("r9") = f;
-  asm volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  asm volatile("syscall"
+               : "=a"(r)
+               : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+               : "rcx", "r11", "memory");
   return r;
 #elif defined(__aarch64__)
   register long x8 asm("x8") = n;
@@ -76,7 +79,8 @@ int close_fd(int fd);
 // Resolves `path` inside the root: no magic links, never outside.
 long open_in_root(Child& c, const char* path, uint64_t flags, uint64_t resolve = 0);
 // The same, making what is missing: directories, and a regular file as the last part when `file`.
-long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool no_follow, bool directory_only);
+long ensure_in_root(Child& c, const char* path, bool file, uint32_t mode, bool no_follow,
+                    bool directory_only);
 long stat_fd(int fd, struct statx* st);
 
 // child_mount.cpp

@@ -21,7 +21,8 @@ namespace {
 
 constexpr uint64_t make_dev(uint32_t major, uint32_t minor) {
   // The kernel's "new" encoding of a 32-bit dev_t, which is what mknod takes for numbers in range.
-  return (minor & 0xff) | (static_cast<uint64_t>(major & 0xfff) << 8) | (static_cast<uint64_t>(minor & ~0xffU) << 12);
+  return (minor & 0xff) | (static_cast<uint64_t>(major & 0xfff) << 8) |
+         (static_cast<uint64_t>(minor & ~0xffU) << 12);
 }
 
 // Splits "/a/b/c" into its parent's directory fd (made when missing) and a pointer to "c".
@@ -68,12 +69,14 @@ long bind_device(Child& c, const Place& place, const DeviceStep& d) {
     r = -ENODEV;
   }
   if (r == 0) {
-    long made = sys(__NR_openat, place.dir, ptr(place.name), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
+    long made =
+        sys(__NR_openat, place.dir, ptr(place.name), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
     r = made < 0 ? made : close_fd(static_cast<int>(made));
   }
   if (r == 0) {
     long tree = sys(__NR_open_tree, source, ptr(""), OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
-    r = tree < 0 ? tree : sys(__NR_move_mount, tree, ptr(""), place.dir, ptr(place.name), MOVE_MOUNT_F_EMPTY_PATH);
+    r = tree < 0 ? tree
+                 : sys(__NR_move_mount, tree, ptr(""), place.dir, ptr(place.name), MOVE_MOUNT_F_EMPTY_PATH);
     if (tree >= 0) close_fd(static_cast<int>(tree));
   }
   close_fd(static_cast<int>(source));
@@ -91,7 +94,8 @@ long mknod_device(Child& c, const Place& place, const DeviceStep& d) {
     }
     if (r == 0) r = sys(__NR_fchmodat, place.dir, ptr(place.name), d.mode & 07777);
   }
-  if (r == 0 && (d.uid || d.gid)) r = sys(__NR_fchownat, place.dir, ptr(place.name), d.uid, d.gid, AT_SYMLINK_NOFOLLOW);
+  if (r == 0 && (d.uid || d.gid))
+    r = sys(__NR_fchownat, place.dir, ptr(place.name), d.uid, d.gid, AT_SYMLINK_NOFOLLOW);
   return r;
 }
 
@@ -156,8 +160,9 @@ long make_ptmx(Child& c) {
 
 namespace {
 
-// Opens a new pty in the container's devpts. The slave comes from the master by TIOCGPTPEER, never by a path, and both are
-// checked to be what they should be, so an image that puts something else at /dev/ptmx gains nothing.
+// Opens a new pty in the container's devpts. The slave comes from the master by TIOCGPTPEER, never by a path,
+// and both are checked to be what they should be, so an image that puts something else at /dev/ptmx gains
+// nothing.
 long open_pty(Child& c, int* master, int* slave) {
   open_how how = {};
   how.flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
@@ -169,7 +174,8 @@ long open_pty(Child& c, int* master, int* slave) {
   }
   struct statx st = {};
   long r = stat_fd(static_cast<int>(m), &st);
-  if (r == 0 && ((st.stx_mode & S_IFMT) != S_IFCHR || st.stx_rdev_major != 5 || st.stx_rdev_minor != 2)) r = -ENODEV;
+  if (r == 0 && ((st.stx_mode & S_IFMT) != S_IFCHR || st.stx_rdev_major != 5 || st.stx_rdev_minor != 2))
+    r = -ENODEV;
   int unlock = 0;
   if (r == 0) r = sys(__NR_ioctl, m, TIOCSPTLCK, ptr(&unlock));
   long p = r == 0 ? sys(__NR_ioctl, m, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC) : r;
@@ -201,7 +207,8 @@ long bind_console(Child& c, int slave) {
   if (r == 0) {
     long tree = sys(__NR_open_tree, slave, ptr(""), OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
     r = tree < 0 ? tree
-                 : sys(__NR_move_mount, tree, ptr(""), target, ptr(""), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+                 : sys(__NR_move_mount, tree, ptr(""), target, ptr(""),
+                       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
     if (tree >= 0) close_fd(static_cast<int>(tree));
   }
   close_fd(static_cast<int>(target));

@@ -1,5 +1,6 @@
-// Steps that build the container's file system. Every destination is resolved inside the root (open_in_root) and used as
-// a descriptor; every mount is made detached, given its attributes, and attached last, so it is never visible half-made.
+// Steps that build the container's file system. Every destination is resolved inside the root (open_in_root)
+// and used as a descriptor; every mount is made detached, given its attributes, and attached last, so it is
+// never visible half-made.
 #include <asm/statfs.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,8 @@ long set_attr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool r
   attr.attr_set = set;
   attr.attr_clr = clear;
   attr.propagation = propagation;
-  return sys(__NR_mount_setattr, fd, ptr(""), kAtEmptyPath | (recursive ? kAtRecursive : 0), ptr(&attr), sizeof attr);
+  return sys(__NR_mount_setattr, fd, ptr(""), kAtEmptyPath | (recursive ? kAtRecursive : 0), ptr(&attr),
+             sizeof attr);
 }
 
 long clone_tree(int dirfd, const char* path, bool recursive, bool no_follow) {
@@ -44,10 +46,12 @@ long clone_tree(int dirfd, const char* path, bool recursive, bool no_follow) {
 }
 
 long attach(long tree, long target) {
-  return sys(__NR_move_mount, tree, ptr(""), target, ptr(""), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  return sys(__NR_move_mount, tree, ptr(""), target, ptr(""),
+             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-// Recursive attributes, then the plain ones of the top mount, then propagation (its MS_REC decides the depth).
+// Recursive attributes, then the plain ones of the top mount, then propagation (its MS_REC decides the
+// depth).
 long apply_attributes(int tree, const MountStep& m) {
   long r = set_attr(tree, m.rec_attr_set, m.rec_attr_clr, 0, true);
   if (r == 0) r = set_attr(tree, m.attr_set, m.attr_clr, 0, false);
@@ -58,8 +62,8 @@ long apply_attributes(int tree, const MountStep& m) {
   return r;
 }
 
-// A destination inside procfs would let an image or a volume replace kernel interfaces; allowed are only those that the
-// parent marked (kMountAllowProc).
+// A destination inside procfs would let an image or a volume replace kernel interfaces; allowed are only
+// those that the parent marked (kMountAllowProc).
 long refuse_proc(Child& c, const MountStep& m, int target) {
   if (m.flags & runtime::kMountAllowProc) return 0;
   struct statfs fs = {};
@@ -84,7 +88,8 @@ long open_target(Child& c, const MountStep& m, bool file) {
   return target;
 }
 
-// What the kernel wrote into the context's log ("e tmpfs: Bad value for 'size'") is the best explanation there is.
+// What the kernel wrote into the context's log ("e tmpfs: Bad value for 'size'") is the best explanation
+// there is.
 void note_context_log(Child& c, int context, const char* option) {
   char line[200];
   long n = sys(__NR_read, context, ptr(line), sizeof line - 1);
@@ -150,7 +155,9 @@ long new_tree(Child& c, const MountStep& m) {
 
 }  // namespace
 
-long make_propagation(Child&, const Step& s) { return sys(__NR_mount, 0, ptr("/"), 0, static_cast<long>(s.a), 0); }
+long make_propagation(Child&, const Step& s) {
+  return sys(__NR_mount, 0, ptr("/"), 0, static_cast<long>(s.a), 0);
+}
 
 long attach_root(Child& c, const Step& s) {
   long tree = s.fd_a >= 0 ? s.fd_a : clone_tree(AT_FDCWD, ".", (s.a & MS_REC) != 0, false);
@@ -167,7 +174,8 @@ long mount_new(Child& c, const Step& s) {
   if (target < 0) return target;
   long tree = new_tree(c, m);
   if ((tree == -EPERM || tree == -EBUSY || tree == -ENODEV) && m.fallback) {
-    // proc or sysfs without the namespaces that own it, cgroup2 without a cgroup namespace: show the host's tree instead.
+    // proc or sysfs without the namespaces that own it, cgroup2 without a cgroup namespace: show the host's
+    // tree instead.
     tree = clone_tree(AT_FDCWD, text(c, m.fallback), true, false);
     if (tree >= 0) {
       if (long r = set_attr(static_cast<int>(tree), m.attr_set, 0, 0, false); r < 0) tree = r;
@@ -236,7 +244,8 @@ long mount_bind(Child& c, const Step& s) {
   long target = r < 0 ? r : open_target(c, m, (st.stx_mode & S_IFMT) != S_IFDIR);
   if (target >= 0) {
     r = attach(tree, target);
-    if (r == -ENOTDIR) note(c, text(c, m.destination), ": a directory and a file cannot be mounted on one another");
+    if (r == -ENOTDIR)
+      note(c, text(c, m.destination), ": a directory and a file cannot be mounted on one another");
     close_fd(static_cast<int>(target));
   } else {
     r = target;
@@ -319,11 +328,13 @@ long pivot(Child& c, const Step& s) {
   long r = sys(__NR_fchdir, c.root_fd);
   if (r < 0) return r;
   if (s.a == 0) {
-    // The old root is stacked on top of the new one and detached: no directory inside the image is needed for it.
+    // The old root is stacked on top of the new one and detached: no directory inside the image is needed for
+    // it.
     r = sys(__NR_pivot_root, ptr("."), ptr("."));
     if (r == 0) r = sys(__NR_umount2, ptr("."), MNT_DETACH);
   } else {
-    // The old root stays below: its procfs and sysfs must not, or the kernel would take them as leave to mount new ones that show all.
+    // The old root stays below: its procfs and sysfs must not, or the kernel would take them as leave to
+    // mount new ones that show all.
     for (const char* path : {"/proc", "/sys"}) {
       for (int i = 0; i < 64 && sys(__NR_umount2, ptr(path), MNT_DETACH) == 0;) i++;
       sys(__NR_mount, ptr("tmpfs"), ptr(path), ptr("tmpfs"), 1 /* MS_RDONLY */, ptr("size=0,nr_inodes=1"));

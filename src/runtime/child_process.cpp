@@ -1,4 +1,5 @@
-// Steps that turn the child into the process of the specification: identity, capabilities, filter, directory, program.
+// Steps that turn the child into the process of the specification: identity, capabilities, filter, directory,
+// program.
 #include <asm/statfs.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,8 @@ long set_caps(Child&, const Step& s) {
   bool raise = (s.flags & runtime::kRaiseAll) != 0;
   for (int i = 0; i < 2; i++) {
     data[i].permitted = static_cast<uint32_t>((raise ? own : own & s.b) >> (32 * i));
-    data[i].effective = raise ? data[i].permitted : data[i].permitted & static_cast<uint32_t>(s.a >> (32 * i));
+    data[i].effective =
+        raise ? data[i].permitted : data[i].permitted & static_cast<uint32_t>(s.a >> (32 * i));
     if (!raise) data[i].inheritable = static_cast<uint32_t>((own & s.c) >> (32 * i));
   }
   return sys(__NR_capset, ptr(&header), ptr(&data));
@@ -82,7 +84,8 @@ long set_cwd(Child& c, const Step& s) {
     note(c, path);
     return r;
   }
-  // A descriptor of the host as working directory (CVE-2024-21626) shows as a path outside this root: "(unreachable)...".
+  // A descriptor of the host as working directory (CVE-2024-21626) shows as a path outside this root:
+  // "(unreachable)...".
   char now[4096];
   r = sys(__NR_getcwd, ptr(now), sizeof now);
   if (r < 0 || now[0] != '/') {
@@ -164,11 +167,13 @@ long find_exec(Child& c) {
   long worst = -ENOENT;
   for (uint32_t i = 0; i < c.header->candidate_count; i++) {
     struct statx st = {};
-    long r = sys(__NR_statx, AT_FDCWD, ptr(candidates[i]), AT_NO_AUTOMOUNT, STATX_TYPE | STATX_MODE, ptr(&st));
+    long r =
+        sys(__NR_statx, AT_FDCWD, ptr(candidates[i]), AT_NO_AUTOMOUNT, STATX_TYPE | STATX_MODE, ptr(&st));
     if (r == 0 && (st.stx_mode & S_IFMT) == S_IFDIR) r = c.header->candidate_count == 1 ? -EISDIR : -EACCES;
     if (r == 0) {
       r = sys(__NR_faccessat2, AT_FDCWD, ptr(candidates[i]), kExecutable, AT_EACCESS);
-      if (r == -ENOSYS || r == -EPERM) r = (st.stx_mode & 0111) ? 0 : -EACCES;  // a filter that predates faccessat2
+      if (r == -ENOSYS || r == -EPERM)
+        r = (st.stx_mode & 0111) ? 0 : -EACCES;  // a filter that predates faccessat2
     }
     if (r == 0) {
       c.exec_choice = i;
@@ -182,7 +187,8 @@ long find_exec(Child& c) {
 
 long exec_program(Child& c) {
   auto** candidates = reinterpret_cast<const char**>(c.base + c.header->candidates);
-  return sys(__NR_execve, ptr(candidates[c.exec_choice]), ptr(c.base + c.header->argv), ptr(c.base + c.header->envp));
+  return sys(__NR_execve, ptr(candidates[c.exec_choice]), ptr(c.base + c.header->argv),
+             ptr(c.base + c.header->envp));
 }
 
 long fix_stdio(const Step& s) {
@@ -190,7 +196,8 @@ long fix_stdio(const Step& s) {
     struct statx st = {};
     if (stat_fd(fd, &st) < 0) continue;
     uint32_t type = st.stx_mode & S_IFMT;
-    // Regular files and the null device keep their owner; pipes, sockets and terminals must be openable by /dev/stdout.
+    // Regular files and the null device keep their owner; pipes, sockets and terminals must be openable by
+    // /dev/stdout.
     if (type == S_IFCHR && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3) continue;
     if (st.stx_uid == s.a) continue;
     long r = sys(__NR_fchown, fd, static_cast<long>(s.a), st.stx_gid);
@@ -199,12 +206,13 @@ long fix_stdio(const Step& s) {
   return 0;
 }
 
-// A hard limit that this process may not raise (no CAP_SYS_RESOURCE over the host) is taken as it is, with a warning: an engine's
-// generous default is no reason for not starting.
+// A hard limit that this process may not raise (no CAP_SYS_RESOURCE over the host) is taken as it is, with a
+// warning: an engine's generous default is no reason for not starting.
 long set_rlimit(Child& c, const Step& s, uint32_t index) {
   uint64_t wanted[2] = {s.b, s.c}, now[2];
   long r = sys(__NR_prlimit64, 0, static_cast<long>(s.a), ptr(wanted), 0);
-  if (r != -EPERM || sys(__NR_prlimit64, 0, static_cast<long>(s.a), 0, ptr(now)) < 0 || wanted[1] <= now[1]) return r;
+  if (r != -EPERM || sys(__NR_prlimit64, 0, static_cast<long>(s.a), 0, ptr(now)) < 0 || wanted[1] <= now[1])
+    return r;
   wanted[1] = now[1];
   if (wanted[0] > wanted[1]) wanted[0] = wanted[1];
   r = sys(__NR_prlimit64, 0, static_cast<long>(s.a), ptr(wanted), 0);
@@ -216,7 +224,8 @@ long write_proc(Child& c, const Step& s) {
   const char* path = text(c, s.str);
   open_how how = {};
   how.flags = O_WRONLY | O_CLOEXEC;
-  // "self" is itself a symlink made by procfs; beyond it none may be followed, and no mount may stand in the way.
+  // "self" is itself a symlink made by procfs; beyond it none may be followed, and no mount may stand in the
+  // way.
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
   long fd = sys(__NR_openat2, s.fd_a, ptr(path), ptr(&how), sizeof how);
   if (fd < 0) {

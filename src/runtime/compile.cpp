@@ -24,7 +24,8 @@ struct NamespaceSet {
 
 NamespaceSet namespace_set(const oci::Spec& spec) {
   NamespaceSet set;
-  for (const auto& ns : spec.linux.namespaces) (ns.path.empty() ? set.created : set.joined) |= oci::clone_flag(ns.type);
+  for (const auto& ns : spec.linux.namespaces)
+    (ns.path.empty() ? set.created : set.joined) |= oci::clone_flag(ns.type);
   return set;
 }
 
@@ -35,8 +36,8 @@ void add_setns(CompiledPlan& plan, oci::NamespaceType type, int fd, uint16_t fla
   s.flags = flags;
 }
 
-// Joins by path. With a user namespace the others are tried first with the caller's privileges (they may belong to the host) and
-// those that refused are tried again inside.
+// Joins by path. With a user namespace the others are tried first with the caller's privileges (they may
+// belong to the host) and those that refused are tried again inside.
 void add_joins(const CompileInput& in, CompiledPlan& plan, bool new_user) {
   int user_fd = -1;
   for (const auto& [type, fd] : in.namespace_fds) {
@@ -67,8 +68,8 @@ Result<> compile_staged(const CompileInput& in, CompiledPlan& plan, const Namesp
   const oci::Spec& spec = *in.spec;
   PlanBuilder& b = plan.builder;
   bool new_user = (ns.created & CLONE_NEWUSER) != 0;
-  // The working directory survives the change of mount namespace and of user: the root filesystem may lie below
-  // directories that the container's user cannot search.
+  // The working directory survives the change of mount namespace and of user: the root filesystem may lie
+  // below directories that the container's user cannot search.
   b.add(Op::kChdir).str = b.string(in.rootfs);
   add_joins(in, plan, new_user);
   uint64_t flags = ns.created & (CLONE_NEWPID | CLONE_NEWUSER);
@@ -76,10 +77,11 @@ Result<> compile_staged(const CompileInput& in, CompiledPlan& plan, const Namesp
     const auto* uid = find_root(spec.linux.uid_mappings);
     const auto* gid = find_root(spec.linux.gid_mappings);
     if (!uid || !gid)
-      return fail(Error::invalid("linux.uidMappings, linux.gidMappings: container id 0 is not mapped, so no process "
-                                 "could set the container up; map it"));
-    // Per-user quotas (inotify, keys, pipes, processes) are charged to the creator of a user namespace: its own first id,
-    // so that containers do not drain one another's.
+      return fail(
+          Error::invalid("linux.uidMappings, linux.gidMappings: container id 0 is not mapped, so no process "
+                         "could set the container up; map it"));
+    // Per-user quotas (inotify, keys, pipes, processes) are charged to the creator of a user namespace: its
+    // own first id, so that containers do not drain one another's.
     Step& groups = b.add(Op::kSetGroups);
     groups.a = 0;
     Step& ids = b.add(Op::kSetIds);
@@ -100,7 +102,8 @@ Result<> compile_staged(const CompileInput& in, CompiledPlan& plan, const Namesp
 }
 
 void add_time_namespace(const CompileInput& in, CompiledPlan& plan) {
-  // Offsets can be set until the first process enters; then this one enters, so that no further clone is needed.
+  // Offsets can be set until the first process enters; then this one enters, so that no further clone is
+  // needed.
   plan.builder.add(Op::kUnshare).a = CLONE_NEWTIME;
   auto enter = [&] { plan.builder.add(Op::kEnterTime).fd_a = in.proc_fd; };
   std::string offsets;
@@ -193,8 +196,9 @@ Result<CompiledPlan> compile_create(const CompileInput& in) {
     TRY_VOID(compile_mounts(in, plan));
   } else {
     if (!spec.mounts.empty())
-      return fail(Error::invalid("mounts: a container without a mount namespace would mount on the host; add "
-                                 "{\"type\": \"mount\"} to linux.namespaces or leave mounts out"));
+      return fail(
+          Error::invalid("mounts: a container without a mount namespace would mount on the host; add "
+                         "{\"type\": \"mount\"} to linux.namespaces or leave mounts out"));
     if (in.join_cgroup) b.add(Op::kJoinCgroup);
     if (new_cgroup_ns) b.add(Op::kUnshare).a = CLONE_NEWCGROUP;
     b.add(Op::kChrootHere);

@@ -38,14 +38,24 @@ struct SuperFlag {
 constexpr SuperFlag kSuperFlags[] = {
     {MS_SYNCHRONOUS, "sync"}, {MS_DIRSYNC, "dirsync"}, {MS_MANDLOCK, "mand"}, {MS_LAZYTIME, "lazytime"}};
 
-// Kernel filesystems whose superblock is shared or must stay writable: read-only is a property of the mount alone.
-constexpr const char* kKernelFilesystems[] = {"proc",  "sysfs",  "tmpfs",   "mqueue",  "devpts",    "cgroup",
-                                              "cgroup2", "devtmpfs", "debugfs", "tracefs", "securityfs", "bpf"};
+// Kernel filesystems whose superblock is shared or must stay writable: read-only is a property of the mount
+// alone.
+constexpr const char* kKernelFilesystems[] = {"proc",    "sysfs",   "tmpfs",      "mqueue",
+                                              "devpts",  "cgroup",  "cgroup2",    "devtmpfs",
+                                              "debugfs", "tracefs", "securityfs", "bpf"};
 
 // Files below /proc that a volume may replace (what lxcfs provides), as in runc.
-constexpr const char* kProcFiles[] = {"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo",   "/proc/stat",
-                                      "/proc/swaps",   "/proc/uptime",    "/proc/loadavg",   "/proc/slabinfo",
-                                      "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled"};
+constexpr const char* kProcFiles[] = {"/proc/cpuinfo",
+                                      "/proc/diskstats",
+                                      "/proc/meminfo",
+                                      "/proc/stat",
+                                      "/proc/swaps",
+                                      "/proc/uptime",
+                                      "/proc/loadavg",
+                                      "/proc/slabinfo",
+                                      "/proc/net/dev",
+                                      "/proc/sys/kernel/ns_last_pid",
+                                      "/proc/sys/crypto/fips_enabled"};
 
 // Lexical clean-up of an absolute path inside the container: "//a/./b/../c/" -> "/a/c".
 std::string clean(const std::string& path) {
@@ -80,7 +90,8 @@ struct Compiler {
   bool cgroup_ready = false;
 
   Compiler(const CompileInput& input, CompiledPlan& p) : in(input), plan(p), b(p.builder), spec(*input.spec) {
-    for (const auto& ns : spec.linux.namespaces) (ns.path.empty() ? created : joined) |= oci::clone_flag(ns.type);
+    for (const auto& ns : spec.linux.namespaces)
+      (ns.path.empty() ? created : joined) |= oci::clone_flag(ns.type);
   }
 
   bool user_namespace() const { return ((created | joined) & CLONE_NEWUSER) || in.rootless; }
@@ -103,13 +114,15 @@ struct Compiler {
     step.attr_clr = attributes.clear;
     step.rec_attr_set = f.rec_attr_set;
     step.rec_attr_clr = f.rec_attr_clr;
-    for (size_t i = 0; i < f.propagation_steps.size() && i < 2; i++) step.propagation[i] = f.propagation_steps[i];
+    for (size_t i = 0; i < f.propagation_steps.size() && i < 2; i++)
+      step.propagation[i] = f.propagation_steps[i];
     if (f.dest_nofollow) step.flags |= kMountNoFollow;
     if (contains(kProcFiles, destination)) step.flags |= kMountAllowProc;
     return step;
   }
 
-  void set_options(MountStep& step, const std::vector<std::pair<std::string, std::optional<std::string>>>& data,
+  void set_options(MountStep& step,
+                   const std::vector<std::pair<std::string, std::optional<std::string>>>& data,
                    uint64_t ms_set, const std::string& fstype) {
     std::vector<uint32_t> pairs;
     auto add = [&](std::string_view key, const std::optional<std::string>& value) {
@@ -120,7 +133,8 @@ struct Compiler {
     for (const auto& flag : kSuperFlags)
       if (ms_set & flag.ms) add(flag.name, std::nullopt);
     if ((ms_set & MS_RDONLY) && !contains(kKernelFilesystems, fstype)) add("ro", std::nullopt);
-    if (!spec.linux.mount_label.empty() && in.selinux && fstype != "proc" && fstype != "sysfs" && fstype != "mqueue")
+    if (!spec.linux.mount_label.empty() && in.selinux && fstype != "proc" && fstype != "sysfs" &&
+        fstype != "mqueue")
       add("context", spec.linux.mount_label);
     step.option_count = static_cast<uint32_t>(pairs.size() / 2);
     step.options = pairs.empty() ? 0 : b.blob(pairs.data(), pairs.size() * sizeof(uint32_t));
@@ -145,7 +159,8 @@ struct Compiler {
       if (f.tmpcopyup) step.flags |= kMountCopyUp;
       // Devices, and the directories of later mounts, have to be made in it first.
       if (destination == "/dev") step.attr_set &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
-      if (std::none_of(f.data.begin(), f.data.end(), [](const auto& d) { return d.first == "mode"; })) step.mode = 0755;
+      if (std::none_of(f.data.begin(), f.data.end(), [](const auto& d) { return d.first == "mode"; }))
+        step.mode = 0755;
     }
     add_mount(Op::kMountNew, step);
   }
@@ -159,7 +174,8 @@ struct Compiler {
     for (const auto& p : in.prepared)
       if (p.index == index) step.fd = p.fd;
     if ((f.idmap || !m.uid_mappings.empty() || !m.gid_mappings.empty()) && step.fd < 0)
-      return fail(Error::unsupported("mounts[" + std::to_string(index) + "]: id-mapped mount of '" + m.source +
+      return fail(Error::unsupported("mounts[" + std::to_string(index) + "]: id-mapped mount of '" +
+                                     m.source +
                                      "' needs privileges over its filesystem; run the runtime as root"));
     add_mount(Op::kMountBind, step);
     return {};
@@ -188,7 +204,8 @@ struct Compiler {
     constexpr std::string_view kMountPoint = "/sys/fs/cgroup/";
     for (const auto& [controller, path] : in.cgroup->paths) {
       if (controller.empty() || path.rfind(kMountPoint, 0) != 0) continue;
-      std::string name = path.substr(kMountPoint.size(), path.find('/', kMountPoint.size()) - kMountPoint.size());
+      std::string name =
+          path.substr(kMountPoint.size(), path.find('/', kMountPoint.size()) - kMountPoint.size());
       auto it = std::find_if(list.begin(), list.end(), [&](const auto& e) { return e.first == name; });
       if (it == list.end()) it = list.insert(list.end(), {name, {}});
       it->second.controllers.push_back(controller);
@@ -215,8 +232,10 @@ struct Compiler {
         step.fstype = b.string("cgroup");
         std::vector<std::pair<std::string, std::optional<std::string>>> data;
         for (const auto& c : h.controllers) {
-          if (c.rfind("name=", 0) == 0) data.emplace_back("name", c.substr(5));
-          else data.emplace_back(c, std::nullopt);
+          if (c.rfind("name=", 0) == 0)
+            data.emplace_back("name", c.substr(5));
+          else
+            data.emplace_back(c, std::nullopt);
         }
         set_options(step, data, 0, "cgroup");
         step.fallback = b.string(h.own);
@@ -249,11 +268,14 @@ struct Compiler {
     if (in.cgroup)
       for (const auto& [controller, path] : in.cgroup->paths)
         if (controller.empty()) own = path;
-    if (in.cgroup_mode == CgroupMode::kV2 || m.type == "cgroup2") add_cgroup2(m, f, own);
+    if (in.cgroup_mode == CgroupMode::kV2 || m.type == "cgroup2")
+      add_cgroup2(m, f, own);
     else if (in.cgroup_mode == CgroupMode::kNone)
-      return fail(Error::unsupported("mounts: cgroup on '" + m.destination + "': this host has no cgroup filesystem mounted "
+      return fail(Error::unsupported("mounts: cgroup on '" + m.destination +
+                                     "': this host has no cgroup filesystem mounted "
                                      "at /sys/fs/cgroup"));
-    else add_cgroup1(m, f);
+    else
+      add_cgroup1(m, f);
     return {};
   }
 
@@ -263,7 +285,8 @@ struct Compiler {
       return fail(Error::invalid("mounts[" + std::to_string(index) + "]: more than two propagation options"));
     if (f.bind || m.type == "bind") return add_bind(m, f, index);
     if (f.idmap)
-      return fail(Error::invalid("mounts[" + std::to_string(index) + "]: idmap is for bind mounts, not for " + m.type));
+      return fail(Error::invalid("mounts[" + std::to_string(index) + "]: idmap is for bind mounts, not for " +
+                                 m.type));
     if (m.type == "cgroup" || m.type == "cgroup2") return add_cgroup(m, f);
     if (m.type.empty() || m.type == "none")
       return fail(Error::invalid("mounts[" + std::to_string(index) + "]: '" + m.destination +
@@ -299,7 +322,7 @@ struct Compiler {
       int major, minor;
     };
     // config-linux.md, "Default Devices"; console and ptmx are set up with the terminal and devpts.
-    constexpr Default kDefaults[] = {{"/dev/null", 1, 3}, {"/dev/zero", 1, 5}, {"/dev/full", 1, 7},
+    constexpr Default kDefaults[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
                                      {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
     b.add(Op::kOpenDev);
     for (const auto& d : kDefaults) {
@@ -311,8 +334,8 @@ struct Compiler {
       uint32_t type = d.type == "b" ? S_IFBLK : d.type == "p" ? S_IFIFO : S_IFCHR;
       std::string path = clean(d.path);
       if (path == "/dev/ptmx") continue;  // always pts/ptmx: another instance's would be a way out
-      add_device(path, type | (d.file_mode.value_or(0666) & 07777), type == S_IFIFO ? 0 : kernel_dev(d.major, d.minor),
-                 d.uid.value_or(0), d.gid.value_or(0));
+      add_device(path, type | (d.file_mode.value_or(0666) & 07777),
+                 type == S_IFIFO ? 0 : kernel_dev(d.major, d.minor), d.uid.value_or(0), d.gid.value_or(0));
     }
     constexpr std::pair<const char*, const char*> kLinks[] = {{"/proc/self/fd", "/dev/fd"},
                                                               {"/proc/self/fd/0", "/dev/stdin"},
@@ -349,19 +372,25 @@ constexpr uint64_t kShared = 1 << 20, kSlave = 1 << 19, kUnbindable = 1 << 17;  
 Result<> compile_mounts(const CompileInput& in, CompiledPlan& plan) {
   // Left out, the container's files would have no label where a policy counts on one.
   if (!in.spec->linux.mount_label.empty() && !in.selinux)
-    return fail(Error::unsupported("linux.mountLabel '" + in.spec->linux.mount_label +
-                                   "': SELinux is disabled on this host or not built into its kernel, remove the label"));
+    return fail(Error::unsupported(
+        "linux.mountLabel '" + in.spec->linux.mount_label +
+        "': SELinux is disabled on this host or not built into its kernel, remove the label"));
   Compiler c(in, plan);
   PlanBuilder& b = plan.builder;
   uint64_t propagation = MS_PRIVATE | MS_REC;
-  // A mount that wants to see the host's later mounts needs a master: the tree then starts as a slave of the host's.
+  // A mount that wants to see the host's later mounts needs a master: the tree then starts as a slave of the
+  // host's.
   for (const auto& m : in.spec->mounts)
     for (const auto& option : m.options)
-      if (option == "slave" || option == "rslave" || option == "shared" || option == "rshared") propagation = kSlave | MS_REC;
+      if (option == "slave" || option == "rslave" || option == "shared" || option == "rshared")
+        propagation = kSlave | MS_REC;
   if (!in.spec->linux.rootfs_propagation.empty()) {
     uint64_t wanted = oci::propagation_flag(in.spec->linux.rootfs_propagation) | MS_REC;
-    // pivot_root refuses shared parents: "shared" is applied to the new root at the end, its tree starts as a slave.
-    propagation = (wanted & (kShared | kSlave)) ? (kSlave | MS_REC) : (wanted & kUnbindable) ? (MS_PRIVATE | MS_REC) : wanted;
+    // pivot_root refuses shared parents: "shared" is applied to the new root at the end, its tree starts as a
+    // slave.
+    propagation = (wanted & (kShared | kSlave)) ? (kSlave | MS_REC)
+                  : (wanted & kUnbindable)      ? (MS_PRIVATE | MS_REC)
+                                                : wanted;
   }
   b.add(Op::kMakePropagation).a = propagation;
   b.add(Op::kUmask).a = 0;

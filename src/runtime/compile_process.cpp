@@ -1,8 +1,9 @@
 // The last part of a plan: from a process in its namespaces to the program of process.args.
 //
-// Order: limits and scheduling while privileges last; LSM labels; then, without no_new_privs, the filter (loading it needs
-// CAP_SYS_ADMIN) before capabilities go; identity; capabilities; the checks that let `create` report a missing program; the wait for
-// start; and with no_new_privs the filter as the very last thing before exec.
+// Order: limits and scheduling while privileges last; LSM labels; then, without no_new_privs, the filter
+// (loading it needs CAP_SYS_ADMIN) before capabilities go; identity; capabilities; the checks that let
+// `create` report a missing program; the wait for start; and with no_new_privs the filter as the very last
+// thing before exec.
 #include <algorithm>
 
 #include "oci/capability.h"
@@ -23,8 +24,10 @@ std::vector<std::string> unique_env(const std::vector<std::string>& env) {
     auto same = std::find_if(out.begin(), out.end(), [&](const std::string& e) {
       return name != std::string::npos && e.compare(0, name + 1, entry, 0, name + 1) == 0;
     });
-    if (same == out.end()) out.push_back(entry);
-    else *same = entry;
+    if (same == out.end())
+      out.push_back(entry);
+    else
+      *same = entry;
   }
   return out;
 }
@@ -68,14 +71,16 @@ struct ProcessCompiler {
   Result<> labels() {
     if (!p.apparmor_profile.empty()) {
       if (!in.apparmor)
-        return fail(Error::unsupported("process.apparmorProfile '" + p.apparmor_profile +
-                                       "': AppArmor is not enabled on this host (no /sys/module/apparmor); leave it out"));
+        return fail(Error::unsupported(
+            "process.apparmorProfile '" + p.apparmor_profile +
+            "': AppArmor is not enabled on this host (no /sys/module/apparmor); leave it out"));
       write_attr("thread-self/attr/apparmor/exec", "exec " + p.apparmor_profile);
     }
     if (!p.selinux_label.empty()) {
       if (!in.selinux)
-        return fail(Error::unsupported("process.selinuxLabel '" + p.selinux_label +
-                                       "': selinux label is specified in config, but selinux is disabled or not supported"));
+        return fail(Error::unsupported(
+            "process.selinuxLabel '" + p.selinux_label +
+            "': selinux label is specified in config, but selinux is disabled or not supported"));
       write_attr("thread-self/attr/exec", p.selinux_label);
     }
     return {};
@@ -90,13 +95,15 @@ struct ProcessCompiler {
     if (p.io_priority) b.add(Op::kIoPriority).a = TRY(to_ioprio(*p.io_priority));
     if (in.linux && in.linux->memory_policy) {
       MemPolicy policy = TRY(to_mempolicy(*in.linux->memory_policy));
-      uint32_t at = policy.nodes.empty() ? 0 : b.blob(policy.nodes.data(), policy.nodes.size() * sizeof(uint64_t));
+      uint32_t at =
+          policy.nodes.empty() ? 0 : b.blob(policy.nodes.data(), policy.nodes.size() * sizeof(uint64_t));
       Step& s = b.add(Op::kMemoryPolicy);
       s.a = policy.mode;
       s.str = at;
       s.b = policy.nodes.empty() ? 0 : policy.nodes.size() * 64 + 1;
     }
-    if (in.linux && in.linux->personality) b.add(Op::kPersonality).a = TRY(to_personality(*in.linux->personality));
+    if (in.linux && in.linux->personality)
+      b.add(Op::kPersonality).a = TRY(to_personality(*in.linux->personality));
     return {};
   }
 
@@ -197,7 +204,8 @@ Result<> ProcessCompiler::run() {
   b.add(Op::kFixStdio).a = p.user.uid;
   if (p.no_new_privileges) b.add(Op::kNoNewPrivs);
   bounding();
-  // The user's directory may be closed to root (NFS, DAC without override): tried before and after the change of user.
+  // The user's directory may be closed to root (NFS, DAC without override): tried before and after the change
+  // of user.
   uint32_t cwd = b.string(p.cwd.empty() ? "/" : p.cwd);
   Step& before = b.add(Op::kCwd);
   before.str = cwd;
@@ -214,8 +222,10 @@ Result<> ProcessCompiler::run() {
   program();
   b.add(Op::kFindExec);
   if (p.no_new_privileges && !late_filter) seccomp();
-  if (in.sync_created) b.add(Op::kSync).a = static_cast<uint64_t>(SyncPoint::kCreated);
-  else b.add(Op::kReady);
+  if (in.sync_created)
+    b.add(Op::kSync).a = static_cast<uint64_t>(SyncPoint::kCreated);
+  else
+    b.add(Op::kReady);
   if (in.exec_fifo >= 0) {
     Step& wait = b.add(Op::kWaitStart);
     wait.fd_a = in.exec_fifo;

@@ -19,10 +19,10 @@
 #include "runtime/plan.h"
 #include "runtime/resctrl.h"
 
-
 namespace onggi::runtime {
 
-std::string state_json(const StateRecord& record, const oci::Spec& spec, Status status, int pid, std::string_view indent) {
+std::string state_json(const StateRecord& record, const oci::Spec& spec, Status status, int pid,
+                       std::string_view indent) {
   JsonWriter w(indent);
   w.begin_object();
   w.member("ociVersion", spec.oci_version.empty() ? oci::kSpecVersion : spec.oci_version.c_str());
@@ -77,7 +77,8 @@ Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Resul
   bool told = false;
   for (;;) {
     pollfd fds[2] = {{status_fd, POLLIN, 0}, {pidfd.get(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return fail(Error::os("wait for the container's process", ""));
+    if (::poll(fds, 2, -1) < 0 && errno != EINTR)
+      return fail(Error::os("wait for the container's process", ""));
     if (fds[0].revents & POLLIN) {
       ChildMessage m;
       ssize_t n = ::read(status_fd, &m, sizeof m);
@@ -89,8 +90,10 @@ Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Resul
         continue;
       }
       std::string detail(m.detail, strnlen(m.detail, sizeof m.detail));
-      return fail(Error(ErrorKind::kOs, "start the container's process (step " + std::to_string(m.step) + "): " +
-                                            (detail.empty() ? "" : detail + ": ") + errno_text(m.error), m.error));
+      return fail(Error(ErrorKind::kOs,
+                        "start the container's process (step " + std::to_string(m.step) +
+                            "): " + (detail.empty() ? "" : detail + ": ") + errno_text(m.error),
+                        m.error));
     }
     if (fds[0].revents & POLLHUP) return {};
     if (fds[1].revents) return {};  // it ran and ended already, or was killed: `state` will say so
@@ -106,7 +109,8 @@ Result<> start_locked(Opened& c) {
   auto hooks = [&]() -> Result<> {
     HookPlace place;
     place.container_pidfd = pidfd.get();
-    place.namespaces = namespace_flags(spec) & ~static_cast<uint64_t>(CLONE_NEWUSER | 0x80 /* CLONE_NEWTIME */);
+    place.namespaces =
+        namespace_flags(spec) & ~static_cast<uint64_t>(CLONE_NEWUSER | 0x80 /* CLONE_NEWTIME */);
     place.user_namespace = (namespace_flags(spec) & CLONE_NEWUSER) != 0;
     if (place.user_namespace) place.namespaces |= CLONE_NEWUSER;
     policy::SeccompProgram seccomp;
@@ -126,7 +130,8 @@ Result<> start_locked(Opened& c) {
   if (spec.hooks.poststart.empty()) return {};
   HookPlace place;
   place.directory = c.record.bundle;
-  auto r = run_hooks(spec.hooks.poststart, "poststart", state_json(c.record, spec, Status::kRunning, c.record.pid), place);
+  auto r = run_hooks(spec.hooks.poststart, "poststart",
+                     state_json(c.record, spec, Status::kRunning, c.record.pid), place);
   // runtime.md, lifecycle step 10: a failing poststart hook stops the container.
   if (!r) (void)sys::pidfd_signal(pidfd.get(), SIGKILL);
   return r;
@@ -138,11 +143,15 @@ Result<> start_container(const RuntimeContext& context, const std::string& id) {
   Opened c = TRY(open_locked(context, id));
   Status status = current_status(c.dir, c.record, false);
   switch (status) {
-    case Status::kCreated: break;
-    case Status::kStopped: return fail(Error::busy("cannot start a container that has stopped"));
+    case Status::kCreated:
+      break;
+    case Status::kStopped:
+      return fail(Error::busy("cannot start a container that has stopped"));
     case Status::kRunning:
-    case Status::kPaused: return fail(Error::busy("cannot start an already running container"));
-    case Status::kCreating: return fail(Error::busy("cannot start a container that is still being created"));
+    case Status::kPaused:
+      return fail(Error::busy("cannot start an already running container"));
+    case Status::kCreating:
+      return fail(Error::busy("cannot start a container that is still being created"));
   }
   return start_locked(c);
 }
@@ -154,7 +163,8 @@ Result<> kill_container(const RuntimeContext& context, const std::string& id, in
   bool own_pids = true;
   if (auto spec = load_spec(dir)) {
     own_pids = false;
-    for (const auto& ns : spec->linux.namespaces) own_pids |= ns.type == oci::NamespaceType::kPid && ns.path.empty();
+    for (const auto& ns : spec->linux.namespaces)
+      own_pids |= ns.type == oci::NamespaceType::kPid && ns.path.empty();
   }
   // Without a pid namespace of its own the other processes outlive init, and only the cgroup finds them.
   bool by_cgroup = all || (signal == SIGKILL && !own_pids);
@@ -168,7 +178,8 @@ Result<> kill_container(const RuntimeContext& context, const std::string& id, in
     return fail(Error(ErrorKind::kNotFound, "container not running"));
   PidFd pidfd = TRY(sys::pidfd_open(record.pid));
   // The pid may have been reused between the look and the open.
-  if (sys::start_time(record.pid) != record.start_time) return fail(Error(ErrorKind::kNotFound, "container not running"));
+  if (sys::start_time(record.pid) != record.start_time)
+    return fail(Error(ErrorKind::kNotFound, "container not running"));
   TRY_VOID(sys::pidfd_signal(pidfd.get(), signal));
   if (signal == SIGKILL && !record.cgroup.paths.empty()) {
     // A frozen process does not die; SIGKILL is a promise.
@@ -193,8 +204,10 @@ void thaw_own_cgroup(int pid) {
     size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
-    if (controllers == "freezer") (void)write_file("/sys/fs/cgroup/freezer" + path + "/freezer.state", "THAWED");
-    else if (controllers.empty()) (void)write_file("/sys/fs/cgroup" + path + "/cgroup.freeze", "0");
+    if (controllers == "freezer")
+      (void)write_file("/sys/fs/cgroup/freezer" + path + "/freezer.state", "THAWED");
+    else if (controllers.empty())
+      (void)write_file("/sys/fs/cgroup" + path + "/cgroup.freeze", "0");
   }
 }
 
@@ -209,7 +222,8 @@ Result<> kill_and_wait(const Opened& c, Cgroup* cgroup) {
   // Somebody moved it to another cgroup that is frozen: SIGKILL waits there until it is thawed.
   thaw_own_cgroup(c.record.pid);
   if (sys::wait_exited(pidfd->get(), kWaitMs)) return {};
-  return fail(Error::busy("container's init (pid " + std::to_string(c.record.pid) + ") is still alive 10 s after SIGKILL"));
+  return fail(Error::busy("container's init (pid " + std::to_string(c.record.pid) +
+                          ") is still alive 10 s after SIGKILL"));
 }
 
 // runtime.md, lifecycle step 13: an error of a poststop hook is logged, and the remaining hooks run.
@@ -234,10 +248,11 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
   // This command holds the lock: "creating" means that its creator died.
   Status status = c.record.phase == "creating" ? Status::kStopped : current_status(c.dir, c.record, false);
   if (!force && status != Status::kStopped && status != Status::kCreated)
-    return fail(Error::busy("cannot delete container \"" + id + "\" that is not stopped: it is " + to_string(status) +
-                            " (stop it first, or use --force)"));
+    return fail(Error::busy("cannot delete container \"" + id + "\" that is not stopped: it is " +
+                            to_string(status) + " (stop it first, or use --force)"));
   std::unique_ptr<Cgroup> cgroup;
-  if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty()) cgroup = TRY(Cgroup::load(c.record.cgroup));
+  if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty())
+    cgroup = TRY(Cgroup::load(c.record.cgroup));
   // Also for a stopped container: without a pid namespace its children may live on.
   if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
     TRY_VOID(kill_and_wait(c, cgroup.get()));
@@ -254,21 +269,28 @@ Result<> set_frozen(const RuntimeContext& context, const std::string& id, bool f
   Opened c = TRY(open_locked(context, id));
   Status status = current_status(c.dir, c.record);
   if (frozen && status != Status::kRunning && status != Status::kCreated)
-    return fail(Error::busy(std::string("cannot pause container: container not running, it is ") + to_string(status)));
+    return fail(Error::busy(std::string("cannot pause container: container not running, it is ") +
+                            to_string(status)));
   if (!frozen && status != Status::kPaused) return fail(Error::busy("container not paused"));
   if (c.record.cgroup.paths.empty())
-    return fail(Error::unsupported("cannot pause a container without a cgroup; a rootless container needs a delegated cgroup "
-                                   "(cgroup v2, systemd user session)"));
+    return fail(Error::unsupported(
+        "cannot pause a container without a cgroup; a rootless container needs a delegated cgroup "
+        "(cgroup v2, systemd user session)"));
   auto cgroup = TRY(Cgroup::load(c.record.cgroup));
   return cgroup->freeze(frozen);
 }
 
 }  // namespace
 
-Result<> pause_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, true); }
-Result<> resume_container(const RuntimeContext& context, const std::string& id) { return set_frozen(context, id, false); }
+Result<> pause_container(const RuntimeContext& context, const std::string& id) {
+  return set_frozen(context, id, true);
+}
+Result<> resume_container(const RuntimeContext& context, const std::string& id) {
+  return set_frozen(context, id, false);
+}
 
-Result<> update_container(const RuntimeContext& context, const std::string& id, const oci::Resources& resources, const RdtUpdate& rdt) {
+Result<> update_container(const RuntimeContext& context, const std::string& id,
+                          const oci::Resources& resources, const RdtUpdate& rdt) {
   Opened c = TRY(open_locked(context, id));
   Status status = current_status(c.dir, c.record, false);
   if (status == Status::kStopped)
@@ -278,7 +300,8 @@ Result<> update_container(const RuntimeContext& context, const std::string& id, 
   auto cgroup = TRY(Cgroup::load(c.record.cgroup));
   if (rdt.l3_cache_schema || rdt.mem_bw_schema) {
     if (c.record.resctrl_group.empty())
-      return fail(Error::invalid("cannot update container \"" + id + "\": it has no Intel RDT class (linux.intelRdt)"));
+      return fail(Error::invalid("cannot update container \"" + id +
+                                 "\": it has no Intel RDT class (linux.intelRdt)"));
     oci::IntelRdt changes;
     changes.l3_cache_schema = rdt.l3_cache_schema.value_or("");
     changes.mem_bw_schema = rdt.mem_bw_schema.value_or("");

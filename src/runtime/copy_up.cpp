@@ -30,7 +30,8 @@ std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 void copy_xattrs(int from, int to) {
   std::vector<char> names(4096), value(65536);
   ssize_t n = ::listxattr(proc_path(from).c_str(), names.data(), names.size());
-  for (ssize_t at = 0; at < n; at += static_cast<ssize_t>(std::char_traits<char>::length(&names[static_cast<size_t>(at)])) + 1) {
+  for (ssize_t at = 0; at < n;
+       at += static_cast<ssize_t>(std::char_traits<char>::length(&names[static_cast<size_t>(at)])) + 1) {
     const char* name = &names[static_cast<size_t>(at)];
     ssize_t size = ::getxattr(proc_path(from).c_str(), name, value.data(), value.size());
     if (size >= 0) (void)::setxattr(proc_path(to).c_str(), name, value.data(), static_cast<size_t>(size), 0);
@@ -38,7 +39,8 @@ void copy_xattrs(int from, int to) {
 }
 
 Result<> copy_metadata(int to, const struct stat& st, const std::string& name) {
-  if (::fchownat(to, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0) return fail(Error::os("copy up: change owner of", name));
+  if (::fchownat(to, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0)
+    return fail(Error::os("copy up: change owner of", name));
   if (!S_ISLNK(st.st_mode) && ::chmod(proc_path(to).c_str(), st.st_mode & 07777) < 0)
     return fail(Error::os("copy up: change mode of", name));
   const timespec times[2] = {st.st_atim, st.st_mtim};
@@ -79,7 +81,8 @@ Result<> copy_directory(int source, int target, int depth);
 
 Result<> copy_entry(int source, int target, const std::string& name, int depth) {
   struct stat st;
-  if (::fstatat(source, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) return fail(Error::os("copy up: stat", name));
+  if (::fstatat(source, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail(Error::os("copy up: stat", name));
   if (S_ISSOCK(st.st_mode)) return {};
   if (S_ISREG(st.st_mode)) return copy_file(source, target, name, st);
   if (!S_ISDIR(st.st_mode)) return copy_special(source, target, name, st);

@@ -1,8 +1,8 @@
 // `create` and `run`: from a bundle to a process that waits for start, or runs.
 //
-// Order of effects, each undone when a later one fails: state directory (decides who owns the id) -> record "creating" -> cgroup ->
-// child -> record "created" -> pid file. The record is written before the cgroup is made, so that after a kill -9 at any point
-// `delete --force` knows all there is to remove.
+// Order of effects, each undone when a later one fails: state directory (decides who owns the id) -> record
+// "creating" -> cgroup -> child -> record "created" -> pid file. The record is written before the cgroup is
+// made, so that after a kill -9 at any point `delete --force` knows all there is to remove.
 #include <fcntl.h>
 #include <pwd.h>
 #include <sched.h>
@@ -33,7 +33,6 @@
 #include "runtime/prepare_mounts.h"
 #include "runtime/process_attributes.h"
 #include "runtime/resctrl.h"
-
 #include "sys/mount.h"
 #include "sys/net_device.h"
 #include "sys/unix_socket.h"
@@ -45,7 +44,8 @@ namespace {
 
 Result<std::string> absolute_path(const std::string& path) {
   char resolved[PATH_MAX];
-  if (!::realpath(path.empty() ? "." : path.c_str(), resolved)) return fail(Error::os("find the directory", path));
+  if (!::realpath(path.empty() ? "." : path.c_str(), resolved))
+    return fail(Error::os("find the directory", path));
   return std::string(resolved);
 }
 
@@ -112,7 +112,8 @@ Result<> Creation::read_bundle() {
   auto config = read_file(path[0] == '/' ? path : bundle + "/" + path);
   if (!config) {
     if (config.error().os_errno() == ENOENT)
-      return fail(Error::not_found("JSON specification file " + path + " not found in bundle '" + bundle + "'"));
+      return fail(
+          Error::not_found("JSON specification file " + path + " not found in bundle '" + bundle + "'"));
     return fail(std::move(config).error());
   }
   config_ = std::move(*config);
@@ -122,7 +123,8 @@ Result<> Creation::read_bundle() {
   TRY_VOID_CTX(oci::check_spec(spec_, &warnings), bundle + "/config.json");
   if (context_.warn)
     for (const auto& w : warnings) context_.warn(w);
-  if (!spec_.process) return fail(Error::invalid(bundle + "/config.json: process: is required to create a container"));
+  if (!spec_.process)
+    return fail(Error::invalid(bundle + "/config.json: process: is required to create a container"));
   record_.id = options_.id;
   record_.bundle = bundle;
   std::string rootfs = spec_.root.path;
@@ -130,10 +132,12 @@ Result<> Creation::read_bundle() {
   record_.rootfs = TRY_CTX(absolute_path(rootfs), "root.path");
   struct stat st;
   if (::stat(record_.rootfs.c_str(), &st) < 0) return fail(Error::os("root.path: stat", record_.rootfs));
-  if (!S_ISDIR(st.st_mode)) return fail(Error::invalid("root.path: '" + record_.rootfs + "' is not a directory"));
+  if (!S_ISDIR(st.st_mode))
+    return fail(Error::invalid("root.path: '" + record_.rootfs + "' is not a directory"));
   for (auto& m : spec_.mounts) {
     // config.md: a relative source of a bind mount is relative to the bundle.
-    bool bind = m.type == "bind" || std::find(m.options.begin(), m.options.end(), "bind") != m.options.end() ||
+    bool bind = m.type == "bind" ||
+                std::find(m.options.begin(), m.options.end(), "bind") != m.options.end() ||
                 std::find(m.options.begin(), m.options.end(), "rbind") != m.options.end();
     if (bind && !m.source.empty() && m.source[0] != '/') m.source = bundle + "/" + m.source;
   }
@@ -144,12 +148,16 @@ Result<> Creation::check_terminal() {
   bool terminal = spec_.process->terminal;
   bool detach = !run_ || options_.detach;
   if (terminal && detach && options_.console_socket.empty())
-    return fail(Error::invalid("cannot allocate tty if the runtime will detach without setting console socket: "
-                               "give --console-socket, or set process.terminal to false"));
+    return fail(
+        Error::invalid("cannot allocate tty if the runtime will detach without setting console socket: "
+                       "give --console-socket, or set process.terminal to false"));
   if (!terminal && !options_.console_socket.empty())
-    return fail(Error::invalid("cannot use console socket if the runtime will not allocate tty: process.terminal is false"));
-  if (!options_.console_socket.empty()) console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
-  if (!options_.pidfd_socket.empty()) pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
+    return fail(Error::invalid(
+        "cannot use console socket if the runtime will not allocate tty: process.terminal is false"));
+  if (!options_.console_socket.empty())
+    console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
+  if (!options_.pidfd_socket.empty())
+    pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
   return {};
 }
 
@@ -180,7 +188,8 @@ Result<> Creation::plan_cgroup() {
 Result<> Creation::open_inputs() {
   for (const auto& ns : spec_.linux.namespaces) {
     if (ns.path.empty()) continue;
-    namespace_fds_.push_back(TRY(sys::open_namespace(ns.path, oci::clone_flag(ns.type), oci::to_string(ns.type))));
+    namespace_fds_.push_back(
+        TRY(sys::open_namespace(ns.path, oci::clone_flag(ns.type), oci::to_string(ns.type))));
     input_.namespace_fds.emplace_back(ns.type, namespace_fds_.back().get());
   }
   const oci::Namespace* time = find_namespace(spec_, oci::NamespaceType::kTime);
@@ -214,12 +223,13 @@ Result<> Creation::compile() {
   input_.status_fifo = status_fifo_.get();
   // The clone took care of v2; a staged start still meets the parent there, which learns the pid only then.
   if (born_in_cgroup_ && !is_staged(spec_)) input_.join_cgroup = false;
-  input_.sync_created = !run_ || !spec_.hooks.start_container.empty() || spec_.linux.intel_rdt || cgroup_->needs_pid() ||
-                        (is_staged(spec_) && !input_.join_cgroup);
-  input_.parent_hooks =
-      !spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty() || !spec_.hooks.create_container.empty();
+  input_.sync_created = !run_ || !spec_.hooks.start_container.empty() || spec_.linux.intel_rdt ||
+                        cgroup_->needs_pid() || (is_staged(spec_) && !input_.join_cgroup);
+  input_.parent_hooks = !spec_.hooks.prestart.empty() || !spec_.hooks.create_runtime.empty() ||
+                        !spec_.hooks.create_container.empty();
   input_.seccomp = &seccomp_;
-  input_.selinux = (!spec_.linux.mount_label.empty() || !spec_.process->selinux_label.empty()) && selinux_enabled();
+  input_.selinux =
+      (!spec_.linux.mount_label.empty() || !spec_.process->selinux_label.empty()) && selinux_enabled();
   input_.apparmor = !spec_.process->apparmor_profile.empty() && apparmor_enabled();
   plan_ = TRY(compile_create(input_));
   return {};
@@ -228,7 +238,8 @@ Result<> Creation::compile() {
 Result<> Creation::make_cgroup(int pid) {
   if (cgroup_made_) return {};
   oci::Resources none;
-  const oci::Resources& resources = spec_.linux.resources && !context_.no_cgroup ? *spec_.linux.resources : none;
+  const oci::Resources& resources =
+      spec_.linux.resources && !context_.no_cgroup ? *spec_.linux.resources : none;
   // Undoes itself when it fails: what stands there may belong to another container.
   TRY_VOID_CTX(pid > 0 ? cgroup_->create_for_pid(pid, resources) : cgroup_->create(resources), "cgroup");
   rollback_.push([this] { (void)cgroup_->destroy(); });
@@ -237,14 +248,17 @@ Result<> Creation::make_cgroup(int pid) {
   return {};
 }
 
-// What the child cannot do for itself: raising hard limits and lowering the OOM score need the initial user namespace.
+// What the child cannot do for itself: raising hard limits and lowering the OOM score need the initial user
+// namespace.
 Result<> Creation::apply_from_outside(int pid) {
   const oci::Process& p = *spec_.process;
   if (p.oom_score_adj) {
     auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*p.oom_score_adj));
     if (!r && !(context_.rootless && r.error().kind() == ErrorKind::kPermission)) {
-      std::string hint = r.error().kind() == ErrorKind::kPermission ? " (lowering it needs CAP_SYS_RESOURCE)" : "";
-      return fail(Error(r.error().kind(), "process.oomScoreAdj: " + r.error().text() + hint, r.error().os_errno()));
+      std::string hint =
+          r.error().kind() == ErrorKind::kPermission ? " (lowering it needs CAP_SYS_RESOURCE)" : "";
+      return fail(
+          Error(r.error().kind(), "process.oomScoreAdj: " + r.error().text() + hint, r.error().os_errno()));
     }
     if (!r && context_.warn) context_.warn("process.oomScoreAdj not set: " + r.error().text());
   }
@@ -252,7 +266,9 @@ Result<> Creation::apply_from_outside(int pid) {
   for (const auto& limit : p.rlimits) {
     auto number = rlimit_number(limit.type);
     rlimit now;
-    if (!number || ::prlimit(pid, static_cast<__rlimit_resource>(*number), nullptr, &now) < 0 || now.rlim_max >= limit.hard) continue;
+    if (!number || ::prlimit(pid, static_cast<__rlimit_resource>(*number), nullptr, &now) < 0 ||
+        now.rlim_max >= limit.hard)
+      continue;
     now.rlim_max = limit.hard;
     (void)::prlimit(pid, static_cast<__rlimit_resource>(*number), &now, nullptr);
   }
@@ -264,7 +280,8 @@ HookPlace Creation::container_place(int pidfd) const {
   place.container_pidfd = pidfd;
   place.directory = record_.bundle;
   for (const auto& ns : spec_.linux.namespaces) {
-    // The time namespace is entered by exec only; until then the container's process is still in the runtime's.
+    // The time namespace is entered by exec only; until then the container's process is still in the
+    // runtime's.
     if (ns.type == oci::NamespaceType::kTime) continue;
     place.namespaces |= oci::clone_flag(ns.type);
     place.user_namespace |= ns.type == oci::NamespaceType::kUser;
@@ -293,12 +310,14 @@ Result<> Creation::record_created(int pid) {
     std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
     TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
     rollback_.push([this] { (void)::unlink(options_.pid_file.c_str()); });
-    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0) return fail(Error::os("pid file: rename", options_.pid_file));
+    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0)
+      return fail(Error::os("pid file: rename", options_.pid_file));
   }
   return {};
 }
 
-// `run` without hooks at the end: the process is recorded while it sets itself up, and needs no answer before it executes the program.
+// `run` without hooks at the end: the process is recorded while it sets itself up, and needs no answer before
+// it executes the program.
 Result<> Creation::record_early(int pid) {
   if (!plan_.new_user_namespace) TRY_VOID(apply_from_outside(pid));
   return record_created(pid);
@@ -317,7 +336,9 @@ LaunchHandlers Creation::handlers() {
   h.map_ids = [this](int pid) -> Result<> {
     // The first process of a staged start has joined nothing yet; its limits are those of the runtime.
     bool helper = context_.rootless && ::geteuid() != 0;
-    TRY_VOID_CTX(sys::write_id_maps(pid, ranges(spec_.linux.uid_mappings), ranges(spec_.linux.gid_mappings), helper), "user namespace");
+    TRY_VOID_CTX(
+        sys::write_id_maps(pid, ranges(spec_.linux.uid_mappings), ranges(spec_.linux.gid_mappings), helper),
+        "user namespace");
     return apply_from_outside(pid);
   };
   h.join_cgroup = [this](int pid) -> Result<std::vector<UniqueFd>> {
@@ -346,7 +367,8 @@ LaunchHandlers Creation::handlers() {
     PidFd pidfd = TRY(sys::pidfd_open(pid));
     HookPlace place = container_place(pidfd.get());
     place.seccomp = &seccomp_;
-    return run_hooks(spec_.hooks.start_container, "startContainer", state_json(record_, spec_, Status::kCreated, pid), place);
+    return run_hooks(spec_.hooks.start_container, "startContainer",
+                     state_json(record_, spec_, Status::kCreated, pid), place);
   };
   h.console = [this](UniqueFd master) -> Result<> {
     if (!console_socket_) {
@@ -404,11 +426,13 @@ Result<Started> Creation::go() {
     (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);
     (void)sys::wait_pidfd(child.pidfd.get());
   });
-  if (pidfd_socket_) TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  if (pidfd_socket_)
+    TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
   if (run_ && !spec_.hooks.poststart.empty()) {
     HookPlace host;
     host.directory = record_.bundle;
-    TRY_VOID(run_hooks(spec_.hooks.poststart, "poststart", state_json(record_, spec_, Status::kRunning, child.pid), host));
+    TRY_VOID(run_hooks(spec_.hooks.poststart, "poststart",
+                       state_json(record_, spec_, Status::kRunning, child.pid), host));
   }
   rollback_.commit();
   Started started;

@@ -29,9 +29,9 @@ struct NamespaceName {
   uint64_t flag;
   const char* name;
 };
-constexpr NamespaceName kNamespaces[] = {{CLONE_NEWUSER, "user"}, {CLONE_NEWNS, "mnt"},       {CLONE_NEWPID, "pid"},
-                                         {CLONE_NEWNET, "net"},   {CLONE_NEWIPC, "ipc"},      {CLONE_NEWUTS, "uts"},
-                                         {CLONE_NEWCGROUP, "cgroup"}, {0x80, "time"}};
+constexpr NamespaceName kNamespaces[] = {
+    {CLONE_NEWUSER, "user"}, {CLONE_NEWNS, "mnt"},  {CLONE_NEWPID, "pid"},       {CLONE_NEWNET, "net"},
+    {CLONE_NEWIPC, "ipc"},   {CLONE_NEWUTS, "uts"}, {CLONE_NEWCGROUP, "cgroup"}, {0x80, "time"}};
 
 // Namespaces of `pid` that are not this process's own: joining one's own user namespace is an error.
 uint64_t foreign_namespaces(int pid) {
@@ -40,7 +40,8 @@ uint64_t foreign_namespaces(int pid) {
     struct stat own, theirs;
     std::string name = ns.name;
     if (::stat(("/proc/self/ns/" + name).c_str(), &own) == 0 &&
-        ::stat(("/proc/" + std::to_string(pid) + "/ns/" + name).c_str(), &theirs) == 0 && own.st_ino != theirs.st_ino)
+        ::stat(("/proc/" + std::to_string(pid) + "/ns/" + name).c_str(), &theirs) == 0 &&
+        own.st_ino != theirs.st_ino)
       flags |= ns.flag;
   }
   return flags;
@@ -62,7 +63,8 @@ oci::Process build_process(const ExecOptions& o, const oci::Spec& spec) {
   if (o.selinux_label) p.selinux_label = *o.selinux_label;
   if (o.uid) p.user.uid = *o.uid;
   if (o.gid) p.user.gid = *o.gid;
-  p.user.additional_gids.insert(p.user.additional_gids.end(), o.additional_gids.begin(), o.additional_gids.end());
+  p.user.additional_gids.insert(p.user.additional_gids.end(), o.additional_gids.begin(),
+                                o.additional_gids.end());
   if (o.no_new_privileges) p.no_new_privileges = *o.no_new_privileges;
   if (!o.capabilities.empty()) {
     if (!p.capabilities) p.capabilities.emplace();
@@ -71,7 +73,8 @@ oci::Process build_process(const ExecOptions& o, const oci::Spec& spec) {
       set->insert(set->end(), o.capabilities.begin(), o.capabilities.end());
     const auto& inheritable = p.capabilities->inheritable;
     for (const auto& cap : o.capabilities)
-      if (std::find(inheritable.begin(), inheritable.end(), cap) != inheritable.end()) p.capabilities->ambient.push_back(cap);
+      if (std::find(inheritable.begin(), inheritable.end(), cap) != inheritable.end())
+        p.capabilities->ambient.push_back(cap);
   }
   return p;
 }
@@ -82,14 +85,16 @@ void add_listen_environment(int count, oci::Process& process) {
   if (count <= 0) return;
   process.env.push_back("LISTEN_FDS=" + std::to_string(count));
   process.env.push_back("LISTEN_PID=1");
-  if (const char* names = ::getenv("LISTEN_FDNAMES")) process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+  if (const char* names = ::getenv("LISTEN_FDNAMES"))
+    process.env.push_back(std::string("LISTEN_FDNAMES=") + names);
 }
 
 namespace {
 
 class Execution {
  public:
-  Execution(const RuntimeContext& context, const ExecOptions& options) : context_(context), options_(options) {}
+  Execution(const RuntimeContext& context, const ExecOptions& options)
+      : context_(context), options_(options) {}
   Result<Started> go();
 
  private:
@@ -118,9 +123,11 @@ Result<> Execution::open_container() {
   if (status == Status::kPaused && !options_.ignore_paused)
     return fail(Error::busy("cannot exec in a paused container (use --ignore-paused to override)"));
   if (status == Status::kStopped || status == Status::kCreating)
-    return fail(Error::busy("cannot exec in a stopped container: \"" + options_.id + "\" is " + to_string(status)));
+    return fail(
+        Error::busy("cannot exec in a stopped container: \"" + options_.id + "\" is " + to_string(status)));
   init_ = TRY(sys::pidfd_open(record_.pid));
-  if (sys::start_time(record_.pid) != record_.start_time) return fail(Error::busy("cannot exec in a stopped container"));
+  if (sys::start_time(record_.pid) != record_.start_time)
+    return fail(Error::busy("cannot exec in a stopped container"));
   std::string config = TRY(dir.config_json());
   spec_ = TRY(oci::parse_spec(config));
   if (!record_.cgroup.paths.empty()) cgroup_ = TRY(Cgroup::load(record_.cgroup));
@@ -133,7 +140,8 @@ Result<> Execution::open_sockets() {
       return fail(Error::invalid("cannot use console socket if the process has no terminal: add --tty"));
     console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
   }
-  if (!options_.pidfd_socket.empty()) pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
+  if (!options_.pidfd_socket.empty())
+    pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
   return {};
 }
 
@@ -173,13 +181,15 @@ LaunchHandlers Execution::handlers() {
   h.created = [this](int pid) -> Result<> {
     if (!record_.resctrl_group.empty()) TRY_VOID(join_resctrl_group(record_.resctrl_group, pid));
     if (process_.oom_score_adj) {
-      auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(*process_.oom_score_adj));
+      auto r = write_file("/proc/" + std::to_string(pid) + "/oom_score_adj",
+                          std::to_string(*process_.oom_score_adj));
       if (!r && !context_.rootless) return r;
     }
     if (options_.pid_file.empty()) return {};
     std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
     TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
-    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0) return fail(Error::os("pid file: rename", options_.pid_file));
+    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0)
+      return fail(Error::os("pid file: rename", options_.pid_file));
     return {};
   };
   h.console = [this](UniqueFd master) -> Result<> {
@@ -225,7 +235,8 @@ Result<Started> Execution::go() {
   LaunchArgs args;
   args.plan = &plan_;
   Launched child = TRY(launch_in_cgroup(args));
-  if (pidfd_socket_) TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  if (pidfd_socket_)
+    TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
   Started started;
   started.pid = child.pid;
   started.pidfd = std::move(child.pidfd);

@@ -78,7 +78,8 @@ Result<Launched> start_on_host(const oci::Hook& hook, const HookPlace& place, in
 }
 
 // Feeds the state, collects output (the last 4 KiB are kept), and waits. Returns false when time ran out.
-bool tend(const PidFd& pidfd, Pipe& in, Pipe& out, const std::string& state, int64_t deadline, std::string* output) {
+bool tend(const PidFd& pidfd, Pipe& in, Pipe& out, const std::string& state, int64_t deadline,
+          std::string* output) {
   size_t sent = 0;
   (void)::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
   (void)::fcntl(out.read.get(), F_SETFL, O_NONBLOCK);
@@ -111,7 +112,8 @@ bool tend(const PidFd& pidfd, Pipe& in, Pipe& out, const std::string& state, int
   }
 }
 
-Result<> run_hook(const oci::Hook& hook, const std::string& name, const std::string& state, const HookPlace& place) {
+Result<> run_hook(const oci::Hook& hook, const std::string& name, const std::string& state,
+                  const HookPlace& place) {
   Pipe in = TRY(make_pipe()), out = TRY(make_pipe());
   auto started = place.container_pidfd >= 0 ? start_in_container(hook, place, in.read.get(), out.write.get())
                                             : start_on_host(hook, place, in.read.get(), out.write.get());
@@ -131,16 +133,20 @@ Result<> run_hook(const oci::Hook& hook, const std::string& name, const std::str
   if (!ended)
     return fail(Error(ErrorKind::kOs, name + ": timed out after " + std::to_string(hook.timeout.value_or(0)) +
                                           " s and was killed" + shown));
-  if (status.signalled) return fail(Error(ErrorKind::kOs, name + ": killed by signal " + std::to_string(status.value) + shown));
-  if (status.value) return fail(Error(ErrorKind::kOs, name + ": exit status " + std::to_string(status.value) + shown));
+  if (status.signalled)
+    return fail(Error(ErrorKind::kOs, name + ": killed by signal " + std::to_string(status.value) + shown));
+  if (status.value)
+    return fail(Error(ErrorKind::kOs, name + ": exit status " + std::to_string(status.value) + shown));
   return {};
 }
 
 }  // namespace
 
-Result<> run_hooks(const std::vector<oci::Hook>& hooks, const char* kind, const std::string& state, const HookPlace& place) {
+Result<> run_hooks(const std::vector<oci::Hook>& hooks, const char* kind, const std::string& state,
+                   const HookPlace& place) {
   for (size_t i = 0; i < hooks.size(); i++) {
-    std::string name = std::string("error running ") + kind + " hook #" + std::to_string(i) + ": " + hooks[i].path;
+    std::string name =
+        std::string("error running ") + kind + " hook #" + std::to_string(i) + ": " + hooks[i].path;
     TRY_VOID(run_hook(hooks[i], name, state, place));
   }
   return {};

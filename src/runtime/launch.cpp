@@ -26,14 +26,16 @@ namespace onggi::runtime {
 
 namespace {
 
-// The child's executable: a sealed copy in memory, so that whoever opens /proc/PID/exe in the container finds something that can
-// be neither changed nor used to reach the host's binary.
+// The child's executable: a sealed copy in memory, so that whoever opens /proc/PID/exe in the container finds
+// something that can be neither changed nor used to reach the host's binary.
 Result<UniqueFd> child_program() {
   int fd = ::memfd_create("onggi-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-  if (fd < 0 && errno == EINVAL) fd = ::memfd_create("onggi-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);  // before 6.3
+  if (fd < 0 && errno == EINVAL)
+    fd = ::memfd_create("onggi-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);  // before 6.3
   if (fd < 0) return fail(Error::os("create a memfd for the child program", ""));
   UniqueFd program(fd);
-  TRY_VOID(write_all(fd, {onggi_child_elf, static_cast<size_t>(onggi_child_elf_end - onggi_child_elf)}, "child program"));
+  TRY_VOID(write_all(fd, {onggi_child_elf, static_cast<size_t>(onggi_child_elf_end - onggi_child_elf)},
+                     "child program"));
   constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
   if (::fcntl(fd, F_ADD_SEALS, kSeals) < 0) return fail(Error::os("seal the child program", ""));
   return program;
@@ -100,23 +102,31 @@ void answer(int socket, bool ok, const std::vector<UniqueFd>& fds = {}) {
   (void)::sendmsg(socket, &m, MSG_NOSIGNAL);
 }
 
-// Words for a program that cannot be executed; engines recognise these phrases and turn them into exit codes 126 and 127.
+// Words for a program that cannot be executed; engines recognise these phrases and turn them into exit codes
+// 126 and 127.
 Error exec_error(const CompiledPlan& plan, const ChildMessage& m) {
   std::string program = plan.builder.program_name();
   std::string text = "exec: \"" + program + "\": ";
   bool path = program.find('/') != std::string::npos;
-  if (m.error == ENOENT && !path) text += "executable file not found in $PATH";
-  else if (m.error == ENOENT) text += "stat " + program + ": no such file or directory";
-  else if (m.error == EACCES) text += "permission denied";
-  else if (m.error == EISDIR) text += "is a directory";
-  else if (m.error == ENOEXEC) text += "exec format error (built for another architecture, or a script without #!)";
-  else text += errno_text(m.error);
+  if (m.error == ENOENT && !path)
+    text += "executable file not found in $PATH";
+  else if (m.error == ENOENT)
+    text += "stat " + program + ": no such file or directory";
+  else if (m.error == EACCES)
+    text += "permission denied";
+  else if (m.error == EISDIR)
+    text += "is a directory";
+  else if (m.error == ENOEXEC)
+    text += "exec format error (built for another architecture, or a script without #!)";
+  else
+    text += errno_text(m.error);
   return {m.error == ENOENT ? ErrorKind::kNotFound : ErrorKind::kPermission, text, m.error};
 }
 
 Error step_error(const CompiledPlan& plan, const ChildMessage& m) {
   const auto& steps = plan.builder.steps();
-  if (m.step < steps.size() && (steps[m.step].op == Op::kFindExec || steps[m.step].op == Op::kExec)) return exec_error(plan, m);
+  if (m.step < steps.size() && (steps[m.step].op == Op::kFindExec || steps[m.step].op == Op::kExec))
+    return exec_error(plan, m);
   std::string text = plan.builder.describe(m.step) + " (step " + std::to_string(m.step) + ")";
   std::string detail(m.detail, strnlen(m.detail, sizeof m.detail));
   while (!detail.empty() && detail.back() == '\n') detail.pop_back();
@@ -131,18 +141,24 @@ Error step_error(const CompiledPlan& plan, const ChildMessage& m) {
 // What the child has reached when it asks.
 const char* sync_name(SyncPoint point) {
   switch (point) {
-    case SyncPoint::kMapped: return "child: user namespace";
-    case SyncPoint::kCgroup: return "child: namespaces and mounts";
-    case SyncPoint::kNetDevices: return "child: network namespace";
-    case SyncPoint::kHooks: return "child: ready for hooks";
-    case SyncPoint::kCreated: return "child: identity and program";
+    case SyncPoint::kMapped:
+      return "child: user namespace";
+    case SyncPoint::kCgroup:
+      return "child: namespaces and mounts";
+    case SyncPoint::kNetDevices:
+      return "child: network namespace";
+    case SyncPoint::kHooks:
+      return "child: ready for hooks";
+    case SyncPoint::kCreated:
+      return "child: identity and program";
   }
   return "child";
 }
 
 class Session {
  public:
-  Session(const LaunchArgs& args, const LaunchHandlers& handlers) : args_(args), handlers_(handlers), created_(args.bare) {}
+  Session(const LaunchArgs& args, const LaunchHandlers& handlers)
+      : args_(args), handlers_(handlers), created_(args.bare) {}
 
   Result<Launched> run();
 
@@ -167,14 +183,16 @@ class Session {
   std::vector<int> inherit_;
   sys::SpawnArgs spawn_;
   bool created_ = false;
-  // A staged start: the process that goes on may be heard before the first one has told its pid. Until then it is not answered.
+  // A staged start: the process that goes on may be heard before the first one has told its pid. Until then
+  // it is not answered.
   size_t clone_step_ = SIZE_MAX;
   std::vector<Received> held_;
 };
 
 Result<> Session::start() {
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return fail(Error::os("create a socket pair", ""));
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return fail(Error::os("create a socket pair", ""));
   socket_ = UniqueFd(pair[0]);
   UniqueFd theirs(pair[1]);
   UniqueFd program = TRY(child_program());
@@ -208,7 +226,8 @@ Result<> Session::start() {
 }
 
 Result<> Session::handle_pid(int pid) {
-  // The first process only prepared; it is reaped here, and the process that it left behind is this one's child, too.
+  // The first process only prepared; it is reaped here, and the process that it left behind is this one's
+  // child, too.
   (void)sys::wait_pidfd(child_.pidfd.get());
   child_.pid = pid;
   child_.pidfd = TRY(sys::pidfd_open(pid));
@@ -266,12 +285,14 @@ Result<bool> Session::handle(Received& r) {
       break;
     }
     case ChildMessageKind::kCopyUp:
-      if (r.fds.size() != 2) return fail(Error::internal("the child asked for a copy without two descriptors"));
+      if (r.fds.size() != 2)
+        return fail(Error::internal("the child asked for a copy without two descriptors"));
       TRY_VOID(copy_up(r.fds[0].get(), r.fds[1].get()));
       break;
     case ChildMessageKind::kWarning:
       if (handlers_.warning)
-        handlers_.warning(args_.plan->builder.describe(m.step) + ": not raised above the runtime's own limit, which needs CAP_SYS_RESOURCE");
+        handlers_.warning(args_.plan->builder.describe(m.step) +
+                          ": not raised above the runtime's own limit, which needs CAP_SYS_RESOURCE");
       return false;
   }
   answer(socket_.get(), true);
@@ -280,11 +301,14 @@ Result<bool> Session::handle(Received& r) {
 
 Error Session::ended_early() {
   auto status = sys::wait_pidfd(child_.pidfd.get());
-  if (!spawn_.wait && sys::spawn_error()) return Error::os("execute the child program", "", sys::spawn_error());
+  if (!spawn_.wait && sys::spawn_error())
+    return Error::os("execute the child program", "", sys::spawn_error());
   std::string text = "the container's first process ended before it could start";
-  if (status && status->signalled) text += ": killed by signal " + std::to_string(status->value) +
-                                           (status->value == SIGKILL ? " (is its memory limit too low?)" : "");
-  else if (status) text += ": exit code " + std::to_string(status->value);
+  if (status && status->signalled)
+    text += ": killed by signal " + std::to_string(status->value) +
+            (status->value == SIGKILL ? " (is its memory limit too low?)" : "");
+  else if (status)
+    text += ": exit code " + std::to_string(status->value);
   return Error(ErrorKind::kOs, text);
 }
 
@@ -307,7 +331,8 @@ Result<Launched> Session::run() {
     auto received = receive(socket_.get());
     if (!received) return fail(abort(std::move(received).error()));
     if (received->size == 0) {
-      // End of file: the exec closed the socket, or the process died. A process that died before "created" never ran.
+      // End of file: the exec closed the socket, or the process died. A process that died before "created"
+      // never ran.
       if (created_) break;
       return fail(ended_early());
     }

@@ -1,5 +1,5 @@
-// launch(): runs a compiled plan in the child program and answers what the child asks, until it has become the container's
-// process, waits for `start`, or failed.
+// launch(): runs a compiled plan in the child program and answers what the child asks, until it has become
+// the container's process, waits for `start`, or failed.
 #pragma once
 
 #include <functional>
@@ -11,14 +11,15 @@
 
 namespace onggi::runtime {
 
-// What the parent does at each meeting point. An unset function means "nothing to do". An error ends the child.
+// What the parent does at each meeting point. An unset function means "nothing to do". An error ends the
+// child.
 struct LaunchHandlers {
-  std::function<Result<>(int pid)> after_spawn;                      // work that overlaps with the child's
-  std::function<Result<>(int pid)> map_ids;                          // SyncPoint::kMapped
-  std::function<Result<std::vector<UniqueFd>>(int pid)> join_cgroup; // SyncPoint::kCgroup
-  std::function<Result<>(int pid)> net_devices;                      // SyncPoint::kNetDevices
-  std::function<Result<>(int pid, int pidfd)> hooks;                 // SyncPoint::kHooks
-  std::function<Result<>(int pid)> created;                          // SyncPoint::kCreated
+  std::function<Result<>(int pid)> after_spawn;                       // work that overlaps with the child's
+  std::function<Result<>(int pid)> map_ids;                           // SyncPoint::kMapped
+  std::function<Result<std::vector<UniqueFd>>(int pid)> join_cgroup;  // SyncPoint::kCgroup
+  std::function<Result<>(int pid)> net_devices;                       // SyncPoint::kNetDevices
+  std::function<Result<>(int pid, int pidfd)> hooks;                  // SyncPoint::kHooks
+  std::function<Result<>(int pid)> created;                           // SyncPoint::kCreated
   std::function<void(const std::string&)> warning;
   void (*phase)(const char* name) = nullptr;
   std::function<Result<>(UniqueFd master)> console;

@@ -1,6 +1,7 @@
-// The monitor does no work of its own on the container: it executes this program again for `create` and `start`, adopts the container's init as
-// subreaper, and then only moves bytes. So its memory is a poll loop, a few buffers and the log writer, whatever the configuration's
-// size, and it can be killed without harm to the container.
+// The monitor does no work of its own on the container: it executes this program again for `create` and
+// `start`, adopts the container's init as subreaper, and then only moves bytes. So its memory is a poll loop,
+// a few buffers and the log writer, whatever the configuration's size, and it can be killed without harm to
+// the container.
 #include "runtime/monitor.h"
 
 #include <fcntl.h>
@@ -37,7 +38,9 @@ char block[kBlock + 1];
 
 class Monitor {
  public:
-  Monitor(const RuntimeContext& context, int control) : context_(context) { controls_.emplace_back(::fcntl(control, F_DUPFD_CLOEXEC, 3)); }
+  Monitor(const RuntimeContext& context, int control) : context_(context) {
+    controls_.emplace_back(::fcntl(control, F_DUPFD_CLOEXEC, 3));
+  }
   Result<> run();
 
  private:
@@ -133,8 +136,10 @@ Result<> Monitor::create(std::string_view payload) {
   payload.remove_prefix(sizeof options_);
   std::string log_path;
   for (std::string* field : {&id_, &bundle_, &directory_, &log_path}) *field = TRY(take_string(payload));
-  if (directory_.empty() || directory_[0] != '/') return fail(Error::invalid("monitor: the directory must be absolute: '" + directory_ + "'"));
-  if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST) return fail(Error::os("make the monitor's directory", directory_));
+  if (directory_.empty() || directory_[0] != '/')
+    return fail(Error::invalid("monitor: the directory must be absolute: '" + directory_ + "'"));
+  if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST)
+    return fail(Error::os("make the monitor's directory", directory_));
   log_ = TRY(LogWriter::open(log_path, options_.log_max_bytes, options_.log_max_files));
   control_listener_ = TRY(listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
   attach_listener_ = TRY(listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
@@ -207,17 +212,28 @@ void Monitor::handle_command(int client, MonitorMessage type, std::string_view p
       r = created_ ? fail(Error::invalid("monitor: kCreate was sent before")) : create(payload);
       ended_ |= !r && !created_;
       break;
-    case MonitorMessage::kStart: r = created_ ? start() : fail(Error::invalid("monitor: kStart before kCreate")); break;
+    case MonitorMessage::kStart:
+      r = created_ ? start() : fail(Error::invalid("monitor: kStart before kCreate"));
+      break;
     case MonitorMessage::kSignal: {
       uint32_t signal = 0;
-      if (payload.size() != 4 || !init_) r = fail(Error::invalid("monitor: kSignal needs four bytes and a container"));
-      else memcpy(&signal, payload.data(), 4), r = sys::pidfd_signal(init_.get(), static_cast<int>(signal));
+      if (payload.size() != 4 || !init_)
+        r = fail(Error::invalid("monitor: kSignal needs four bytes and a container"));
+      else
+        memcpy(&signal, payload.data(), 4), r = sys::pidfd_signal(init_.get(), static_cast<int>(signal));
       break;
     }
-    case MonitorMessage::kResize: resize(payload); break;
-    case MonitorMessage::kStdin: feed(payload); break;
-    case MonitorMessage::kCloseStdin: input_.reset(); break;
-    default: r = fail(Error::invalid("monitor: unknown message " + std::to_string(static_cast<int>(type))));
+    case MonitorMessage::kResize:
+      resize(payload);
+      break;
+    case MonitorMessage::kStdin:
+      feed(payload);
+      break;
+    case MonitorMessage::kCloseStdin:
+      input_.reset();
+      break;
+    default:
+      r = fail(Error::invalid("monitor: unknown message " + std::to_string(static_cast<int>(type))));
   }
   if (!r) send_message(client, MonitorMessage::kError, r.error().text());
 }
@@ -232,7 +248,8 @@ void Monitor::handle_control(UniqueFd& client) {
   memcpy(&header, packet, sizeof header);
   size_t size = static_cast<size_t>(n) - sizeof header;
   if (header.version != kProtocolVersion || header.length != size) {
-    send_message(client.get(), MonitorMessage::kError, "monitor: bad message: version or length (this is version 1)");
+    send_message(client.get(), MonitorMessage::kError,
+                 "monitor: bad message: version or length (this is version 1)");
     return;
   }
   handle_command(client.get(), header.type, {packet + sizeof header, size});
@@ -243,9 +260,12 @@ void Monitor::handle_attach(UniqueFd& client) {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) return client.reset();
   std::string_view payload(block + 1, static_cast<size_t>(n) - 1);
-  if (block[0] == 0) feed(payload);
-  else if (block[0] == 1) resize(payload);
-  else if (block[0] == 2) input_.reset();
+  if (block[0] == 0)
+    feed(payload);
+  else if (block[0] == 1)
+    resize(payload);
+  else if (block[0] == 2)
+    input_.reset();
 }
 
 void Monitor::accept_client(int listener, std::vector<UniqueFd>& clients) {
@@ -292,7 +312,8 @@ void Monitor::reap() {
 std::string exit_reason(const sys::ExitStatus& s, uint64_t ooms) {
   if (!s.signalled) return "exited with code " + std::to_string(s.value);
   std::string text = "killed by signal " + std::to_string(s.value);
-  if (s.value == SIGKILL && ooms) text += ": out of memory (" + std::to_string(ooms) + " kills in its cgroup)";
+  if (s.value == SIGKILL && ooms)
+    text += ": out of memory (" + std::to_string(ooms) + " kills in its cgroup)";
   return text;
 }
 
@@ -318,7 +339,8 @@ void Monitor::finish() {
   w.member("reason", reason);
   w.member("finishedAt", now_rfc3339());
   w.end_object();
-  if (auto dir = open_at(AT_FDCWD, directory_, O_RDONLY | O_DIRECTORY)) (void)replace_file_at(dir->get(), "exit.json", w.text());
+  if (auto dir = open_at(AT_FDCWD, directory_, O_RDONLY | O_DIRECTORY))
+    (void)replace_file_at(dir->get(), "exit.json", w.text());
   ExitBody body = {status_.code(), status_.signalled ? status_.value : 0, ooms_};
   tell(MonitorMessage::kExited, std::string(bytes_of(body)) + with_length(reason));
   for (const char* name : {"/control.sock", "/attach.sock"}) (void)::unlink((directory_ + name).c_str());
@@ -328,7 +350,8 @@ void Monitor::serve() {
   std::vector<pollfd> fds;
   auto watch = [&](const UniqueFd& fd) { fds.push_back({fd.get(), POLLIN, 0}); };
   fds.clear();
-  for (const UniqueFd* fd : {&signals_, &out_, &err_, &master_, &oom_, &control_listener_, &attach_listener_}) watch(*fd);
+  for (const UniqueFd* fd : {&signals_, &out_, &err_, &master_, &oom_, &control_listener_, &attach_listener_})
+    watch(*fd);
   size_t controls = controls_.size(), attached = attached_.size();
   for (auto& c : controls_) watch(c);
   for (auto& c : attached_) watch(c);
@@ -354,7 +377,9 @@ void Monitor::serve() {
     reap();
   }
   // An engine that went away before it created anything leaves nothing to watch.
-  if (!created_ && std::none_of(controls_.begin(), controls_.end(), [](const UniqueFd& c) { return static_cast<bool>(c); })) ended_ = true;
+  if (!created_ && std::none_of(controls_.begin(), controls_.end(),
+                                [](const UniqueFd& c) { return static_cast<bool>(c); }))
+    ended_ = true;
 }
 
 Result<> Monitor::run() {

@@ -6,7 +6,8 @@
 
 namespace onggi::runtime {
 
-// Serves until the container has ended and its output is written. The container is left for the engine to delete. Borrows `control`.
+// Serves until the container has ended and its output is written. The container is left for the engine to
+// delete. Borrows `control`.
 Result<> run_monitor(const RuntimeContext& context, int control);
 
 }  // namespace onggi::runtime

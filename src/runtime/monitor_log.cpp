@@ -17,7 +17,8 @@ Result<LogWriter> LogWriter::open(const std::string& path, uint64_t max_bytes, u
   log.path_ = path;
   log.max_bytes_ = max_bytes ? max_bytes : UINT64_MAX;
   log.max_files_ = max_files ? max_files : 1;
-  log.file_ = TRY_CTX(open_at(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640), "container log");
+  log.file_ =
+      TRY_CTX(open_at(AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640), "container log");
   struct stat st;
   if (::fstat(log.file_.get(), &st) == 0) log.size_ = static_cast<uint64_t>(st.st_size);
   return log;

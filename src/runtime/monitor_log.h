@@ -15,7 +15,8 @@ class LogWriter {
   // An empty path: no log. Appends to an existing file.
   static Result<LogWriter> open(const std::string& path, uint64_t max_bytes, uint32_t max_files);
 
-  // Takes output as it comes; complete lines are written, a rest waits for its end. A full disk loses lines, never blocks or fails.
+  // Takes output as it comes; complete lines are written, a rest waits for its end. A full disk loses lines,
+  // never blocks or fails.
   void write(int stream, std::string_view data);
   // Writes rests without a newline.
   void finish();

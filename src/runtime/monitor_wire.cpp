@@ -75,7 +75,8 @@ Result<UniqueFd> receive_descriptor(int socket) {
   } while (n < 0 && errno == EINTR);
   if (n < 0) return fail(Error::os("receive a descriptor", ""));
   cmsghdr* c = CMSG_FIRSTHDR(&m);
-  if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) return fail(Error::internal("expected a descriptor"));
+  if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+    return fail(Error::internal("expected a descriptor"));
   int fd;
   memcpy(&fd, CMSG_DATA(c), sizeof fd);
   return UniqueFd(fd);

@@ -11,8 +11,9 @@ struct Attr {
   uint64_t attr;  // MOUNT_ATTR_*
 };
 constexpr Attr kAttrs[] = {
-    {1, MOUNT_ATTR_RDONLY},     {2, MOUNT_ATTR_NOSUID},       {4, MOUNT_ATTR_NODEV},        {8, MOUNT_ATTR_NOEXEC},
-    {1024, MOUNT_ATTR_NOATIME}, {1 << 24, MOUNT_ATTR_STRICTATIME}, {2048, MOUNT_ATTR_NODIRATIME}, {256, MOUNT_ATTR_NOSYMFOLLOW},
+    {1, MOUNT_ATTR_RDONLY},        {2, MOUNT_ATTR_NOSUID},        {4, MOUNT_ATTR_NODEV},
+    {8, MOUNT_ATTR_NOEXEC},        {1024, MOUNT_ATTR_NOATIME},    {1 << 24, MOUNT_ATTR_STRICTATIME},
+    {2048, MOUNT_ATTR_NODIRATIME}, {256, MOUNT_ATTR_NOSYMFOLLOW},
 };
 constexpr uint64_t kNoAtime = 1024, kRelAtime = 1 << 21, kStrictAtime = 1 << 24;
 constexpr uint64_t kAtimeModes = kNoAtime | kRelAtime | kStrictAtime;

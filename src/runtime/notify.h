@@ -8,7 +8,8 @@
 
 namespace onggi::runtime {
 
-// Sends the container process state (config-linux.md "The Container Process State") with the listener's descriptor to linux.seccomp.listenerPath.
+// Sends the container process state (config-linux.md "The Container Process State") with the listener's
+// descriptor to linux.seccomp.listenerPath.
 Result<> send_seccomp_listener(const oci::Seccomp& seccomp, int listener, int pid, const std::string& state);
 bool apparmor_enabled();
 bool selinux_enabled();

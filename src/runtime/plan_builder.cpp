@@ -82,66 +82,121 @@ std::string PlanBuilder::describe(uint32_t index) const {
   if (index >= steps_.size()) return "start the child program";
   const Step& s = steps_[index];
   switch (s.op) {
-    case Op::kNop: return "do nothing";
-    case Op::kCloseRangeCloexec: return "mark descriptors close-on-exec";
-    case Op::kSetns: return "join a namespace (setns)";
-    case Op::kUnshare: return "create new namespaces (unshare)";
-    case Op::kEnterTime: return "enter the new time namespace";
-    case Op::kClone: return "create the process in its namespaces (clone3)";
-    case Op::kSetIds: return "set user " + std::to_string(s.a) + " and group " + std::to_string(s.b);
-    case Op::kSetGroups: return "set additional groups";
-    case Op::kKeepCaps: return "keep capabilities over the change of user";
-    case Op::kDumpable: return "make the process not dumpable";
-    case Op::kChdir: return "enter the root filesystem";
-    case Op::kFchdir: return "enter a directory";
-    case Op::kChrootHere: return "change the root directory";
-    case Op::kJoinCgroup: return "join the cgroup";
-    case Op::kWriteFd: return std::string("write ") + text(s.str);
-    case Op::kSync: return "wait for the runtime";
-    case Op::kWriteProc: return std::string("set ") + text(s.str) + " to '" + text(s.str_b) + "'";
-    case Op::kSetHostname: return std::string("set hostname ") + text(s.str);
-    case Op::kSetDomainname: return std::string("set domainname ") + text(s.str);
-    case Op::kLoopbackUp: return "bring the loopback interface up";
-    case Op::kMakePropagation: return "make mounts private";
-    case Op::kAttachRoot: return "mount the root filesystem";
+    case Op::kNop:
+      return "do nothing";
+    case Op::kCloseRangeCloexec:
+      return "mark descriptors close-on-exec";
+    case Op::kSetns:
+      return "join a namespace (setns)";
+    case Op::kUnshare:
+      return "create new namespaces (unshare)";
+    case Op::kEnterTime:
+      return "enter the new time namespace";
+    case Op::kClone:
+      return "create the process in its namespaces (clone3)";
+    case Op::kSetIds:
+      return "set user " + std::to_string(s.a) + " and group " + std::to_string(s.b);
+    case Op::kSetGroups:
+      return "set additional groups";
+    case Op::kKeepCaps:
+      return "keep capabilities over the change of user";
+    case Op::kDumpable:
+      return "make the process not dumpable";
+    case Op::kChdir:
+      return "enter the root filesystem";
+    case Op::kFchdir:
+      return "enter a directory";
+    case Op::kChrootHere:
+      return "change the root directory";
+    case Op::kJoinCgroup:
+      return "join the cgroup";
+    case Op::kWriteFd:
+      return std::string("write ") + text(s.str);
+    case Op::kSync:
+      return "wait for the runtime";
+    case Op::kWriteProc:
+      return std::string("set ") + text(s.str) + " to '" + text(s.str_b) + "'";
+    case Op::kSetHostname:
+      return std::string("set hostname ") + text(s.str);
+    case Op::kSetDomainname:
+      return std::string("set domainname ") + text(s.str);
+    case Op::kLoopbackUp:
+      return "bring the loopback interface up";
+    case Op::kMakePropagation:
+      return "make mounts private";
+    case Op::kAttachRoot:
+      return "mount the root filesystem";
     case Op::kMountNew:
-    case Op::kMountBind: return describe_mount(*this, s);
-    case Op::kOpenDev: return "open /dev";
-    case Op::kDevice: return std::string("make device ") + text(read<DeviceStep>(s.str).path);
-    case Op::kSymlink: return std::string("make symlink ") + text(s.str_b);
-    case Op::kPtmx: return "make /dev/ptmx";
-    case Op::kMask: return std::string("mask ") + text(s.str);
-    case Op::kReadonly: return std::string("make read-only ") + text(s.str);
-    case Op::kRootAttr: return "set attributes of the root mount";
-    case Op::kPathAttr: return std::string("set mount attributes of ") + text(s.str);
-    case Op::kPivot: return "pivot_root";
-    case Op::kRootPropagation: return "set propagation of the root mount";
-    case Op::kTouch: return std::string("make file ") + text(s.str);
-    case Op::kMkdir: return std::string("make directory ") + text(s.str);
-    case Op::kSetsid: return "start a session (setsid)";
-    case Op::kConsole: return "set up the console";
-    case Op::kKeyring: return "join a new session keyring";
-    case Op::kFixStdio: return "change the owner of standard streams";
+    case Op::kMountBind:
+      return describe_mount(*this, s);
+    case Op::kOpenDev:
+      return "open /dev";
+    case Op::kDevice:
+      return std::string("make device ") + text(read<DeviceStep>(s.str).path);
+    case Op::kSymlink:
+      return std::string("make symlink ") + text(s.str_b);
+    case Op::kPtmx:
+      return "make /dev/ptmx";
+    case Op::kMask:
+      return std::string("mask ") + text(s.str);
+    case Op::kReadonly:
+      return std::string("make read-only ") + text(s.str);
+    case Op::kRootAttr:
+      return "set attributes of the root mount";
+    case Op::kPathAttr:
+      return std::string("set mount attributes of ") + text(s.str);
+    case Op::kPivot:
+      return "pivot_root";
+    case Op::kRootPropagation:
+      return "set propagation of the root mount";
+    case Op::kTouch:
+      return std::string("make file ") + text(s.str);
+    case Op::kMkdir:
+      return std::string("make directory ") + text(s.str);
+    case Op::kSetsid:
+      return "start a session (setsid)";
+    case Op::kConsole:
+      return "set up the console";
+    case Op::kKeyring:
+      return "join a new session keyring";
+    case Op::kFixStdio:
+      return "change the owner of standard streams";
     case Op::kRlimit:
-      return std::string("set resource limit ") + rlimit_name(static_cast<int>(s.a)) + " to " + std::to_string(s.b) + ":" +
-             std::to_string(s.c);
-    case Op::kSchedAttr: return "set the scheduler";
-    case Op::kIoPriority: return "set the I/O priority";
-    case Op::kMemoryPolicy: return "set the memory policy";
-    case Op::kAffinity: return "set the CPU affinity";
-    case Op::kPersonality: return "set the personality";
-    case Op::kUmask: return "set the umask";
-    case Op::kCapBound: return "drop capabilities from the bounding set";
-    case Op::kCapSet: return "set capabilities";
-    case Op::kCapAmbient: return "set ambient capabilities";
-    case Op::kNoNewPrivs: return "set no_new_privs";
-    case Op::kSeccomp: return "load the seccomp filter";
-    case Op::kCwd: return "change to the working directory (process.cwd)";
-    case Op::kHome: return "find HOME in /etc/passwd";
+      return std::string("set resource limit ") + rlimit_name(static_cast<int>(s.a)) + " to " +
+             std::to_string(s.b) + ":" + std::to_string(s.c);
+    case Op::kSchedAttr:
+      return "set the scheduler";
+    case Op::kIoPriority:
+      return "set the I/O priority";
+    case Op::kMemoryPolicy:
+      return "set the memory policy";
+    case Op::kAffinity:
+      return "set the CPU affinity";
+    case Op::kPersonality:
+      return "set the personality";
+    case Op::kUmask:
+      return "set the umask";
+    case Op::kCapBound:
+      return "drop capabilities from the bounding set";
+    case Op::kCapSet:
+      return "set capabilities";
+    case Op::kCapAmbient:
+      return "set ambient capabilities";
+    case Op::kNoNewPrivs:
+      return "set no_new_privs";
+    case Op::kSeccomp:
+      return "load the seccomp filter";
+    case Op::kCwd:
+      return "change to the working directory (process.cwd)";
+    case Op::kHome:
+      return "find HOME in /etc/passwd";
     case Op::kFindExec:
-    case Op::kExec: return "exec";
-    case Op::kReady: return "report readiness";
-    case Op::kWaitStart: return "wait for start";
+    case Op::kExec:
+      return "exec";
+    case Op::kReady:
+      return "report readiness";
+    case Op::kWaitStart:
+      return "wait for start";
   }
   return "step " + std::to_string(index);
 }

@@ -13,7 +13,10 @@ namespace onggi::runtime {
 
 class PlanBuilder {
  public:
-  PlanBuilder() { arena_.reserve(16384); arena_.resize(kArenaStart); }
+  PlanBuilder() {
+    arena_.reserve(16384);
+    arena_.resize(kArenaStart);
+  }
 
   // Appends a step; the reference is valid until the next add().
   Step& add(Op op);
@@ -22,12 +25,16 @@ class PlanBuilder {
   // Offset of a copy of the bytes, 8-byte aligned.
   uint32_t blob(const void* data, size_t size);
   template <class T>
-  uint32_t object(const T& value) { return blob(&value, sizeof value); }
+  uint32_t object(const T& value) {
+    return blob(&value, sizeof value);
+  }
 
   [[nodiscard]] const std::vector<Step>& steps() const { return steps_; }
   [[nodiscard]] const char* text(uint32_t offset) const { return offset ? arena_.data() + offset : ""; }
   template <class T>
-  [[nodiscard]] const T& read(uint32_t offset) const { return *reinterpret_cast<const T*>(arena_.data() + offset); }
+  [[nodiscard]] const T& read(uint32_t offset) const {
+    return *reinterpret_cast<const T*>(arena_.data() + offset);
+  }
 
   void set_program(const std::vector<std::string>& argv, const std::vector<std::string>& envp,
                    const std::vector<std::string>& candidates);
@@ -35,7 +42,9 @@ class PlanBuilder {
   std::vector<char> image() const;
 
   // argv[0] as it was asked for.
-  [[nodiscard]] std::string program_name() const { return argv_.empty() ? "" : text(static_cast<uint32_t>(argv_[0])); }
+  [[nodiscard]] std::string program_name() const {
+    return argv_.empty() ? "" : text(static_cast<uint32_t>(argv_[0]));
+  }
   // "mount proc on /proc": what a step attempts, for error messages.
   [[nodiscard]] std::string describe(uint32_t step) const;
 

@@ -9,8 +9,10 @@
 
 namespace onggi::runtime {
 
-// Fills `fds` (owners) and `prepared` (borrowing) with a tree for each mount that is id-mapped, and, when a privileged runtime
-// makes a container with a user namespace, for every bind mount: its source may lie where the container's root cannot go.
-Result<> prepare_mounts(const oci::Spec& spec, bool rootless, std::vector<MountFd>& fds, std::vector<PreparedMount>& prepared);
+// Fills `fds` (owners) and `prepared` (borrowing) with a tree for each mount that is id-mapped, and, when a
+// privileged runtime makes a container with a user namespace, for every bind mount: its source may lie where
+// the container's root cannot go.
+Result<> prepare_mounts(const oci::Spec& spec, bool rootless, std::vector<MountFd>& fds,
+                        std::vector<PreparedMount>& prepared);
 
 }  // namespace onggi::runtime

@@ -27,25 +27,41 @@ Result<uint64_t> look_up(const auto& table, const std::string& name, const std::
   return fail(Error::invalid(member + ": '" + name + "' is not known"));
 }
 
-constexpr Named kPolicies[] = {{"SCHED_OTHER", 0}, {"SCHED_FIFO", 1}, {"SCHED_RR", 2}, {"SCHED_BATCH", 3},
-                               {"SCHED_ISO", 4},   {"SCHED_IDLE", 5}, {"SCHED_DEADLINE", 6}};
+constexpr Named kPolicies[] = {{"SCHED_OTHER", 0},   {"SCHED_FIFO", 1}, {"SCHED_RR", 2},
+                               {"SCHED_BATCH", 3},   {"SCHED_ISO", 4},  {"SCHED_IDLE", 5},
+                               {"SCHED_DEADLINE", 6}};
 constexpr Named kSchedFlags[] = {{"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
                                  {"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
                                  {"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
                                  {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
-constexpr Named kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT}, {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
+constexpr Named kIoClasses[] = {{"IOPRIO_CLASS_RT", IOPRIO_CLASS_RT},
+                                {"IOPRIO_CLASS_BE", IOPRIO_CLASS_BE},
                                 {"IOPRIO_CLASS_IDLE", IOPRIO_CLASS_IDLE}};
-constexpr Named kMemModes[] = {{"MPOL_DEFAULT", 0}, {"MPOL_PREFERRED", 1}, {"MPOL_BIND", 2}, {"MPOL_INTERLEAVE", 3},
-                               {"MPOL_LOCAL", 4}, {"MPOL_PREFERRED_MANY", 5}, {"MPOL_WEIGHTED_INTERLEAVE", 6}};
-constexpr Named kMemFlags[] = {{"MPOL_F_STATIC_NODES", 1 << 15}, {"MPOL_F_RELATIVE_NODES", 1 << 14},
-                               {"MPOL_F_NUMA_BALANCING", 1 << 13}};
-constexpr Named kRlimits[] = {
-    {"RLIMIT_AS", RLIMIT_AS},           {"RLIMIT_CORE", RLIMIT_CORE},         {"RLIMIT_CPU", RLIMIT_CPU},
-    {"RLIMIT_DATA", RLIMIT_DATA},       {"RLIMIT_FSIZE", RLIMIT_FSIZE},       {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
-    {"RLIMIT_NOFILE", RLIMIT_NOFILE},   {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_RSS", RLIMIT_RSS},
-    {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},   {"RLIMIT_RTTIME", RLIMIT_RTTIME},     {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-    {"RLIMIT_STACK", RLIMIT_STACK}};
+constexpr Named kMemModes[] = {{"MPOL_DEFAULT", 0},
+                               {"MPOL_PREFERRED", 1},
+                               {"MPOL_BIND", 2},
+                               {"MPOL_INTERLEAVE", 3},
+                               {"MPOL_LOCAL", 4},
+                               {"MPOL_PREFERRED_MANY", 5},
+                               {"MPOL_WEIGHTED_INTERLEAVE", 6}};
+constexpr Named kMemFlags[] = {
+    {"MPOL_F_STATIC_NODES", 1 << 15}, {"MPOL_F_RELATIVE_NODES", 1 << 14}, {"MPOL_F_NUMA_BALANCING", 1 << 13}};
+constexpr Named kRlimits[] = {{"RLIMIT_AS", RLIMIT_AS},
+                              {"RLIMIT_CORE", RLIMIT_CORE},
+                              {"RLIMIT_CPU", RLIMIT_CPU},
+                              {"RLIMIT_DATA", RLIMIT_DATA},
+                              {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                              {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+                              {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                              {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+                              {"RLIMIT_NICE", RLIMIT_NICE},
+                              {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                              {"RLIMIT_NPROC", RLIMIT_NPROC},
+                              {"RLIMIT_RSS", RLIMIT_RSS},
+                              {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+                              {"RLIMIT_RTTIME", RLIMIT_RTTIME},
+                              {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+                              {"RLIMIT_STACK", RLIMIT_STACK}};
 
 }  // namespace
 
@@ -95,7 +111,8 @@ Result<MemPolicy> to_mempolicy(const oci::MemoryPolicy& p) {
 Result<uint64_t> to_personality(const oci::Personality& p) {
   constexpr Named kDomains[] = {{"LINUX", PER_LINUX}, {"LINUX32", PER_LINUX32}};
   if (!p.flags.empty())
-    return fail(Error::unsupported("linux.personality.flags: the specification defines no flag that the kernel has"));
+    return fail(
+        Error::unsupported("linux.personality.flags: the specification defines no flag that the kernel has"));
   return look_up(kDomains, p.domain, "linux.personality.domain");
 }
 
@@ -126,8 +143,10 @@ Result<int> signal_number(const std::string& name) {
   int base = upper.rfind("RTMIN", 0) == 0 ? kFirstRealTime : upper.rfind("RTMAX", 0) == 0 ? kLastRealTime : 0;
   if (base) {
     std::string rest = upper.substr(5);
-    int64_t offset = rest.empty() ? 0 : TRY(parse_i64(rest[0] == '+' ? rest.substr(1) : rest, "signal " + name));
-    if (base + offset >= kFirstRealTime && base + offset <= kLastRealTime) return static_cast<int>(base + offset);
+    int64_t offset =
+        rest.empty() ? 0 : TRY(parse_i64(rest[0] == '+' ? rest.substr(1) : rest, "signal " + name));
+    if (base + offset >= kFirstRealTime && base + offset <= kLastRealTime)
+      return static_cast<int>(base + offset);
   }
   return fail(Error::invalid("unknown signal \"" + name + "\""));
 }

@@ -23,8 +23,8 @@ struct SchedAttr {
 static_assert(sizeof(SchedAttr) == 56);
 
 struct MemPolicy {
-  uint64_t mode = 0;             // MPOL_* with MPOL_F_* flags
-  std::vector<uint64_t> nodes;   // bit mask, bit n is node n
+  uint64_t mode = 0;            // MPOL_* with MPOL_F_* flags
+  std::vector<uint64_t> nodes;  // bit mask, bit n is node n
 };
 
 Result<SchedAttr> to_sched_attr(const oci::Scheduler& s);

@@ -1,16 +1,15 @@
 // The protocol between the engine and `onggi-runtime monitor`, version 1.
 //
-// The engine executes `onggi-runtime [global options] monitor --control-fd N`, where N is one end of a SOCK_SEQPACKET pair; later it can connect
-// to DIR/control.sock (same protocol, as often as it likes: the monitor outlives the engine). Every packet is one message: a
-// MessageHeader, then `length` bytes of payload. All integers are little endian; strings are UTF-8 without a terminator, each preceded by its
-// u32 length. A packet that is too short, too long (kMaxMessage) or of another version is answered by kError and ignored.
+// The engine executes `onggi-runtime [global options] monitor --control-fd N`, where N is one end of a
+// SOCK_SEQPACKET pair; later it can connect to DIR/control.sock (same protocol, as often as it likes: the
+// monitor outlives the engine). Every packet is one message: a MessageHeader, then `length` bytes of payload.
+// All integers are little endian; strings are UTF-8 without a terminator, each preceded by its u32 length. A
+// packet that is too short, too long (kMaxMessage) or of another version is answered by kError and ignored.
 //
 //   engine -> monitor
-//     kCreate   CreateBody, then the strings: id, bundle, directory, log path ("" : no log). Once, as the first message.
-//     kStart    no payload. After kCreated.
-//     kSignal   u32 signal number
-//     kResize   u16 rows, u16 columns (containers with a terminal)
-//     kStdin    bytes for standard input; kCloseStdin ends it
+//     kCreate   CreateBody, then the strings: id, bundle, directory, log path ("" : no log). Once, as the
+//     first message. kStart    no payload. After kCreated. kSignal   u32 signal number kResize   u16 rows,
+//     u16 columns (containers with a terminal) kStdin    bytes for standard input; kCloseStdin ends it
 //   monitor -> engine
 //     kCreated  u32 pid of the container's init in the monitor's pid namespace
 //     kStarted  no payload
@@ -21,12 +20,14 @@
 // Files in DIR (mode 0700): control.sock, attach.sock, pid, and, once the container has ended, exit.json
 // {"pid","exitCode","signal","oomKills","reason","finishedAt"}, written atomically before kExited is sent.
 //
-// attach.sock (SOCK_SEQPACKET): the monitor sends packets whose first byte is the stream (1 stdout, 2 stderr) and the rest output; a client sends
-// packets whose first byte is 0 (input follows), 1 (u16 rows, u16 columns), or 2 (end of input). A client that does not read is dropped
-// when its socket buffer is full: nobody who watches can slow a service down.
+// attach.sock (SOCK_SEQPACKET): the monitor sends packets whose first byte is the stream (1 stdout, 2 stderr)
+// and the rest output; a client sends packets whose first byte is 0 (input follows), 1 (u16 rows, u16
+// columns), or 2 (end of input). A client that does not read is dropped when its socket buffer is full:
+// nobody who watches can slow a service down.
 //
-// Log: one JSON object per line, {"log":"text\n","stream":"stdout","time":"RFC 3339"}; lines over 16 KiB are cut into objects without "\n". When the file
-// would grow over `log_max_bytes` it becomes PATH.1, PATH.1 becomes PATH.2, up to log_max_files files in all.
+// Log: one JSON object per line, {"log":"text\n","stream":"stdout","time":"RFC 3339"}; lines over 16 KiB are
+// cut into objects without "\n". When the file would grow over `log_max_bytes` it becomes PATH.1, PATH.1
+// becomes PATH.2, up to log_max_files files in all.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,17 @@ inline constexpr uint16_t kProtocolVersion = 1;
 inline constexpr uint32_t kMaxMessage = 65536;  // bytes, header included
 
 enum class MonitorMessage : uint16_t {
-  kCreate = 1, kStart, kSignal, kResize, kStdin, kCloseStdin,
-  kCreated = 64, kStarted, kOom, kExited, kError,
+  kCreate = 1,
+  kStart,
+  kSignal,
+  kResize,
+  kStdin,
+  kCloseStdin,
+  kCreated = 64,
+  kStarted,
+  kOom,
+  kExited,
+  kError,
 };
 
 struct MessageHeader {
@@ -51,7 +61,7 @@ static_assert(sizeof(MessageHeader) == 8);
 struct CreateBody {
   uint64_t log_max_bytes = 16u << 20;
   uint32_t log_max_files = 3;
-  uint32_t terminal = 0;  // 1: process.terminal is true
+  uint32_t terminal = 0;    // 1: process.terminal is true
   uint32_t stdin_open = 0;  // 1: standard input is a pipe fed by kStdin and attach; 0: /dev/null
   uint32_t pad = 0;
 };

@@ -34,11 +34,13 @@ Result<std::string> find_mount(const ResctrlRoots& roots) {
     for (int field = 0; field < 4; field++) at = line.find(' ', at) + 1;
     return line.substr(at, line.find(' ', at) - at);
   }
-  return fail(Error::unsupported("linux.intelRdt: the resctrl file system is not mounted; on a CPU and kernel with cache allocation "
-                                 "mount it: mount -t resctrl resctrl /sys/fs/resctrl"));
+  return fail(Error::unsupported(
+      "linux.intelRdt: the resctrl file system is not mounted; on a CPU and kernel with cache allocation "
+      "mount it: mount -t resctrl resctrl /sys/fs/resctrl"));
 }
 
-// What the state file keeps: "<directory made here>|<class>|<monitoring group>"; the first and the last may be empty.
+// What the state file keeps: "<directory made here>|<class>|<monitoring group>"; the first and the last may
+// be empty.
 struct Group {
   std::string made, clos, monitor;
   [[nodiscard]] std::string text() const { return made + "|" + clos + "|" + monitor; }
@@ -46,12 +48,13 @@ struct Group {
 Result<Group> parse_group(const std::string& text) {
   size_t first = text.find('|');
   size_t second = first == std::string::npos ? first : text.find('|', first + 1);
-  if (second == std::string::npos) return fail(Error::internal("resctrl group '" + text + "' in the state file makes no sense"));
+  if (second == std::string::npos)
+    return fail(Error::internal("resctrl group '" + text + "' in the state file makes no sense"));
   return Group{text.substr(0, first), text.substr(first + 1, second - first - 1), text.substr(second + 1)};
 }
 
-// The lines to write, by the rules of the specification: l3CacheSchema without its MB: lines when memBwSchema is there, then
-// memBwSchema, then schemata as they are.
+// The lines to write, by the rules of the specification: l3CacheSchema without its MB: lines when memBwSchema
+// is there, then memBwSchema, then schemata as they are.
 std::vector<std::string> wanted_schemata(const oci::IntelRdt& rdt) {
   std::vector<std::string> lines = split_lines(rdt.l3_cache_schema);
   if (!rdt.mem_bw_schema.empty()) {
@@ -96,12 +99,15 @@ Result<> check_schemata(const std::string& clos, const std::vector<std::string>&
   for (const std::string& line : split_lines(text)) have.push_back(parse_schema(line));
   for (const std::string& line : wanted) {
     Schema want = parse_schema(line);
-    auto found = std::find_if(have.begin(), have.end(), [&](const Schema& s) { return s.resource == want.resource; });
-    bool same = found != have.end() && std::all_of(want.domains.begin(), want.domains.end(), [&](const std::string& d) {
+    auto found =
+        std::find_if(have.begin(), have.end(), [&](const Schema& s) { return s.resource == want.resource; });
+    bool same = found != have.end() &&
+                std::all_of(want.domains.begin(), want.domains.end(), [&](const std::string& d) {
                   return std::find(found->domains.begin(), found->domains.end(), d) != found->domains.end();
                 });
     if (!same)
-      return fail(Error::invalid("linux.intelRdt: the existing class '" + clos + "' does not have the schema '" + line +
+      return fail(Error::invalid("linux.intelRdt: the existing class '" + clos +
+                                 "' does not have the schema '" + line +
                                  "'; change the class or the configuration, or choose another closID"));
   }
   return {};
@@ -114,7 +120,8 @@ Error with_kernel_reason(Error error, const std::string& mount) {
 }
 
 // One write for each line: a line that is refused is named, and the file takes them one by one as well.
-Result<> write_schemata(const std::string& mount, const std::string& clos, const std::vector<std::string>& lines) {
+Result<> write_schemata(const std::string& mount, const std::string& clos,
+                        const std::vector<std::string>& lines) {
   for (const std::string& line : lines) {
     auto written = write_file(clos + "/schemata", line + "\n");
     if (!written) return fail(with_kernel_reason(std::move(written).error().wrap("linux.intelRdt"), mount));
@@ -134,15 +141,16 @@ Result<bool> make_group(const std::string& mount, const std::string& path) {
 
 // A name that stays one path component below the mount and is none of resctrl's own directories.
 Result<> check_name(const std::string& name) {
-  if (name.empty() || name == "." || name == ".." || name == "info" || name == "mon_groups" || name == "mon_data" ||
-      name.find_first_of("/|\n") != std::string::npos)
+  if (name.empty() || name == "." || name == ".." || name == "info" || name == "mon_groups" ||
+      name == "mon_data" || name.find_first_of("/|\n") != std::string::npos)
     return fail(Error::invalid("linux.intelRdt.closID: '" + name + "' cannot be the name of a class"));
   return {};
 }
 
 }  // namespace
 
-Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::string& id, int pid, const ResctrlRoots& roots) {
+Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::string& id, int pid,
+                                         const ResctrlRoots& roots) {
   std::string mount = TRY(find_mount(roots));
   std::vector<std::string> schemata = wanted_schemata(rdt);
   bool root_class = rdt.clos_id == "/";
@@ -163,8 +171,11 @@ Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::st
     undo.push([path = group.clos] { ::rmdir(path.c_str()); });
     TRY_VOID(write_schemata(mount, group.clos, schemata));
   } else if (rdt.clos_id.empty()) {
-    return fail(Error(ErrorKind::kExists, "linux.intelRdt: the class '" + group.clos + "' exists already; a container that died without a "
-                                          "clean-up may have left it: remove it with rmdir", EEXIST));
+    return fail(Error(ErrorKind::kExists,
+                      "linux.intelRdt: the class '" + group.clos +
+                          "' exists already; a container that died without a "
+                          "clean-up may have left it: remove it with rmdir",
+                      EEXIST));
   } else {
     TRY_VOID(check_schemata(group.clos, schemata));
   }
@@ -176,7 +187,8 @@ Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::st
       // Removing a class removes its monitoring groups, so the topmost directory is enough to remember.
       if (group.made.empty()) group.made = group.monitor;
     }
-    TRY_VOID_CTX(write_file(group.monitor + "/tasks", std::to_string(pid)), "linux.intelRdt.enableMonitoring");
+    TRY_VOID_CTX(write_file(group.monitor + "/tasks", std::to_string(pid)),
+                 "linux.intelRdt.enableMonitoring");
   }
   undo.commit();
   return group.text();
@@ -252,7 +264,8 @@ Result<> read_resctrl_stats(const std::string& text, RdtStats& stats) {
   }
   std::string features = " " + sys::read_cgroup_value(info + "/L3_MON/mon_features").value_or("") + " ";
   std::replace(features.begin(), features.end(), '\n', ' ');
-  bool bandwidth = features.find(" mbm_total_bytes ") != std::string::npos || features.find(" mbm_local_bytes ") != std::string::npos;
+  bool bandwidth = features.find(" mbm_total_bytes ") != std::string::npos ||
+                   features.find(" mbm_local_bytes ") != std::string::npos;
   bool occupancy = features.find(" llc_occupancy ") != std::string::npos;
   std::string mon_data = (group.monitor.empty() ? group.clos : group.monitor) + "/mon_data/";
   if (bandwidth) stats.mbm.emplace();
@@ -260,7 +273,8 @@ Result<> read_resctrl_stats(const std::string& text, RdtStats& stats) {
   for (const std::string& domain : l3_domains(mon_data)) {
     std::string prefix = mon_data + domain;
     if (bandwidth)
-      stats.mbm->push_back({number_or_zero(prefix + "/mbm_total_bytes"), number_or_zero(prefix + "/mbm_local_bytes")});
+      stats.mbm->push_back(
+          {number_or_zero(prefix + "/mbm_total_bytes"), number_or_zero(prefix + "/mbm_local_bytes")});
     if (occupancy) stats.cmt->push_back(number_or_zero(prefix + "/llc_occupancy"));
   }
   return {};

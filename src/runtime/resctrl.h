@@ -1,8 +1,8 @@
 // linux.intelRdt: cache and memory bandwidth classes of the resctrl file system (config-linux.md "IntelRdt").
 //
-// A container joins a class (CLOS): the one named by closID ("/" is the root class), else a class of its own named after the container. A class
-// or monitoring group that was made here is removed with the container; one that existed before is only joined, and must
-// already have the schemata asked for.
+// A container joins a class (CLOS): the one named by closID ("/" is the root class), else a class of its own
+// named after the container. A class or monitoring group that was made here is removed with the container;
+// one that existed before is only joined, and must already have the schemata asked for.
 #pragma once
 
 #include <string>
@@ -18,10 +18,12 @@ struct ResctrlRoots {
   std::string mountinfo = "/proc/self/mountinfo";
 };
 
-// Makes what is needed, writes the schemata and puts `pid` in. The result is opaque text for the state file; the other functions take
-// it. Everything made is removed again on failure. Errors: resctrl is not mounted, a class that must exist does not, schemata
-// that differ or that the kernel refuses (with its own reason from info/last_cmd_status).
-Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::string& id, int pid, const ResctrlRoots& roots = {});
+// Makes what is needed, writes the schemata and puts `pid` in. The result is opaque text for the state file;
+// the other functions take it. Everything made is removed again on failure. Errors: resctrl is not mounted, a
+// class that must exist does not, schemata that differ or that the kernel refuses (with its own reason from
+// info/last_cmd_status).
+Result<std::string> create_resctrl_group(const oci::IntelRdt& rdt, const std::string& id, int pid,
+                                         const ResctrlRoots& roots = {});
 // Puts one more process (of `exec`) into the class.
 Result<> join_resctrl_group(const std::string& group, int pid);
 // `update`: writes the schemata that are given.

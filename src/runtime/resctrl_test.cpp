@@ -1,4 +1,5 @@
-// resctrl groups on a fake tree. The kernel would make the files of a group with its directory; here they are made before.
+// resctrl groups on a fake tree. The kernel would make the files of a group with its directory; here they are
+// made before.
 #include "runtime/resctrl.h"
 
 #include <fcntl.h>
@@ -17,7 +18,8 @@ class Resctrl : public ::testing::Test {
   Resctrl() {
     char name[] = "/tmp/onggi-resctrl-test-XXXXXX";
     root_ = ::mkdtemp(name);
-    put("mountinfo", "20 1 0:5 / /sys rw - sysfs sysfs rw\n21 20 0:6 / " + root_ + "/rc rw,nosuid shared:3 - resctrl resctrl rw\n");
+    put("mountinfo", "20 1 0:5 / /sys rw - sysfs sysfs rw\n21 20 0:6 / " + root_ +
+                         "/rc rw,nosuid shared:3 - resctrl resctrl rw\n");
     put("rc/tasks", "");
     put("rc/schemata", "    L3:0=fff;1=fff\n    MB:0=100;1=100\n");
     put("rc/info/last_cmd_status", "ok\n");
@@ -80,7 +82,8 @@ TEST_F(Resctrl, RootClass) {
   EXPECT_TRUE(exists("rc/tasks"));
 }
 
-// A plain directory has no file "schemata", so making a class fails there, which shows the undo and the kernel's reason.
+// A plain directory has no file "schemata", so making a class fails there, which shows the undo and the
+// kernel's reason.
 TEST_F(Resctrl, FailureRemovesTheNewClass) {
   put("rc/info/last_cmd_status", "Mask out of range\n");
   auto r = create({.l3_cache_schema = "L3:0=fffff"});
@@ -134,11 +137,13 @@ TEST_F(Resctrl, Statistics) {
   CgroupStats stats;
   ASSERT_TRUE(read_resctrl_stats(*r, stats.intel_rdt));
   std::string json = stats_json(stats, "c1");
-  EXPECT_NE(json.find(R"("intel_rdt":{"l3_cache_info":{"cbm_mask":"fff","min_cbm_bits":2,"num_closids":16},"l3_cache_schema_root":"L3:0=fff;1=fff",)"
-                      R"("l3_cache_schema":"L3:0=ff","mem_bw_info":{"bandwidth_gran":10,"delay_linear":1,"min_bandwidth":11,"num_closids":8},)"
-                      R"("mem_bw_schema_root":"MB:0=100;1=100","mem_bw_schema":"MB:0=50",)"
-                      R"("mbm_stats":[{"mbm_total_bytes":100,"mbm_local_bytes":40},{"mbm_total_bytes":7}],"cmt_stats":[{"llc_occupancy":9},{}]})"),
-            std::string::npos)
+  EXPECT_NE(
+      json.find(
+          R"("intel_rdt":{"l3_cache_info":{"cbm_mask":"fff","min_cbm_bits":2,"num_closids":16},"l3_cache_schema_root":"L3:0=fff;1=fff",)"
+          R"("l3_cache_schema":"L3:0=ff","mem_bw_info":{"bandwidth_gran":10,"delay_linear":1,"min_bandwidth":11,"num_closids":8},)"
+          R"("mem_bw_schema_root":"MB:0=100;1=100","mem_bw_schema":"MB:0=50",)"
+          R"("mbm_stats":[{"mbm_total_bytes":100,"mbm_local_bytes":40},{"mbm_total_bytes":7}],"cmt_stats":[{"llc_occupancy":9},{}]})"),
+      std::string::npos)
       << json;
 }
 

@@ -19,19 +19,19 @@ namespace onggi {
 template <>
 struct JsonFields<runtime::CgroupRecord> {
   using R = runtime::CgroupRecord;
-  static constexpr auto kTable = std::to_array<JsonField<R>>({
-      json_field<&R::systemd>("systemd"), json_field<&R::unit>("unit"), json_field<&R::slice>("slice"),
-      json_field<&R::paths>("paths")});
+  static constexpr auto kTable =
+      std::to_array<JsonField<R>>({json_field<&R::systemd>("systemd"), json_field<&R::unit>("unit"),
+                                   json_field<&R::slice>("slice"), json_field<&R::paths>("paths")});
 };
 template <>
 struct JsonFields<runtime::StateRecord> {
   using R = runtime::StateRecord;
-  static constexpr auto kTable = std::to_array<JsonField<R>>({
-      json_field<&R::version>("version"), json_field<&R::id>("id"), json_field<&R::bundle>("bundle"),
-      json_field<&R::rootfs>("rootfs"), json_field<&R::created>("created"), json_field<&R::owner>("owner"),
-      json_field<&R::phase>("phase"), json_field<&R::pid>("pid"), json_field<&R::start_time>("startTime"),
-      json_field<&R::rootless>("rootless"), json_field<&R::resctrl_group>("resctrlGroup"),
-      json_field<&R::cgroup>("cgroup")});
+  static constexpr auto kTable = std::to_array<JsonField<R>>(
+      {json_field<&R::version>("version"), json_field<&R::id>("id"), json_field<&R::bundle>("bundle"),
+       json_field<&R::rootfs>("rootfs"), json_field<&R::created>("created"), json_field<&R::owner>("owner"),
+       json_field<&R::phase>("phase"), json_field<&R::pid>("pid"), json_field<&R::start_time>("startTime"),
+       json_field<&R::rootless>("rootless"), json_field<&R::resctrl_group>("resctrlGroup"),
+       json_field<&R::cgroup>("cgroup")});
 };
 
 }  // namespace onggi
@@ -40,11 +40,16 @@ namespace onggi::runtime {
 
 const char* to_string(Status status) {
   switch (status) {
-    case Status::kCreating: return "creating";
-    case Status::kCreated: return "created";
-    case Status::kRunning: return "running";
-    case Status::kPaused: return "paused";
-    case Status::kStopped: return "stopped";
+    case Status::kCreating:
+      return "creating";
+    case Status::kCreated:
+      return "created";
+    case Status::kRunning:
+      return "running";
+    case Status::kPaused:
+      return "paused";
+    case Status::kStopped:
+      return "stopped";
   }
   return "unknown";
 }
@@ -53,8 +58,8 @@ Result<> check_id(const std::string& id) {
   constexpr size_t kMaxLength = 1024;
   bool good = !id.empty() && id.size() <= kMaxLength && id != "." && id != ".." &&
               std::all_of(id.begin(), id.end(), [](char c) {
-                return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '+' ||
-                       c == '-' || c == '.';
+                return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || c == '+' || c == '-' || c == '.';
               });
   if (good) return {};
   return fail(Error::invalid("invalid container ID format: \"" + id.substr(0, 128) +
@@ -89,8 +94,10 @@ Result<StateDir> StateDir::create(const std::string& root, const std::string& id
       errno = ::mkdir(d.path_.c_str(), 0711) < 0 ? errno : 0;
     }
     if (errno == EEXIST)
-      return fail(Error(ErrorKind::kExists, "container with given ID already exists: \"" + id +
-                                                "\" (delete it first, or choose another id)", EEXIST));
+      return fail(Error(
+          ErrorKind::kExists,
+          "container with given ID already exists: \"" + id + "\" (delete it first, or choose another id)",
+          EEXIST));
     if (errno) return fail(Error::os("make the state directory", d.path_));
   }
   d.dir_ = TRY(open_at(AT_FDCWD, d.path_, O_RDONLY | O_DIRECTORY));
@@ -161,7 +168,8 @@ Result<> StateDir::save_config(std::string_view json) const {
 Result<std::string> StateDir::config_json() const { return read_file_at(dir_.get(), "config.json"); }
 
 Result<> StateDir::remove() {
-  for (const char* name : {"state.json", "exec.fifo", "status.fifo", "config.json"}) (void)::unlinkat(dir_.get(), name, 0);
+  for (const char* name : {"state.json", "exec.fifo", "status.fifo", "config.json"})
+    (void)::unlinkat(dir_.get(), name, 0);
   if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
   if (errno != ENOTEMPTY) return fail(Error::os("remove the state directory", path_));
   // Temporary files of a writer that was killed.
@@ -172,7 +180,8 @@ Result<> StateDir::remove() {
   std::unique_ptr<DIR, Closer> dir(::fdopendir(again.get()));
   if (dir) (void)again.release();
   while (dirent* e = dir ? ::readdir(dir.get()) : nullptr) (void)::unlinkat(dir_.get(), e->d_name, 0);
-  if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) return fail(Error::os("remove the state directory", path_));
+  if (::rmdir(path_.c_str()) < 0 && errno != ENOENT)
+    return fail(Error::os("remove the state directory", path_));
   return {};
 }
 
@@ -232,16 +241,18 @@ Status current_status(const StateDir& dir, const StateRecord& record, bool look_
 std::string now_rfc3339() {
   timespec ts;
   ::clock_gettime(CLOCK_REALTIME, &ts);
-  // Days to a date in the proleptic Gregorian calendar, by eras of 400 years; libc's gmtime would read /etc/localtime first.
+  // Days to a date in the proleptic Gregorian calendar, by eras of 400 years; libc's gmtime would read
+  // /etc/localtime first.
   int64_t days = ts.tv_sec / 86400, second = ts.tv_sec % 86400;
   int64_t z = days + 719468, era = z / 146097, doe = z - era * 146097;
-  int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+  int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365,
+          doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
   int64_t mp = (5 * doy + 2) / 153, day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
   int64_t year = yoe + era * 400 + (month <= 2 ? 1 : 0);
   char out[64];
-  snprintf(out, sizeof out, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", static_cast<int>(year), static_cast<int>(month),
-           static_cast<int>(day), static_cast<int>(second / 3600), static_cast<int>(second / 60 % 60),
-           static_cast<int>(second % 60), ts.tv_nsec);
+  snprintf(out, sizeof out, "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", static_cast<int>(year),
+           static_cast<int>(month), static_cast<int>(day), static_cast<int>(second / 3600),
+           static_cast<int>(second / 60 % 60), static_cast<int>(second % 60), ts.tv_nsec);
   return out;
 }
 

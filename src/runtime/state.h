@@ -1,12 +1,13 @@
 // State of containers on disk: one directory per container below the runtime's root.
 //
 //   ROOT/ID/state.json     StateRecord; replaced by rename, so readers see the old or the new one
-//   ROOT/ID/config.json    the configuration as it was at create (later changes to the bundle have no effect, runtime.md)
-//   ROOT/ID/exec.fifo      the container's init reads it while it waits for `start`
+//   ROOT/ID/config.json    the configuration as it was at create (later changes to the bundle have no effect,
+//   runtime.md) ROOT/ID/exec.fifo      the container's init reads it while it waits for `start`
 //   ROOT/ID/status.fifo    ... and writes here why it could not start
 //
-// The directory itself is the lock (flock): commands that change a container hold it exclusively, and its creation decides between
-// two creates of one id. The lock goes with its holder, so a killed runtime blocks nobody.
+// The directory itself is the lock (flock): commands that change a container hold it exclusively, and its
+// creation decides between two creates of one id. The lock goes with its holder, so a killed runtime blocks
+// nobody.
 #pragma once
 
 #include <optional>
@@ -26,10 +27,10 @@ struct StateRecord {
   std::string id;
   std::string bundle;
   std::string rootfs;
-  std::string created;   // RFC 3339, UTC, nanoseconds
-  std::string owner;     // user name or number of whoever created it
-  std::string phase;     // "creating" until everything but start is done, then "created"
-  int pid = 0;           // init, in this process's pid namespace
+  std::string created;      // RFC 3339, UTC, nanoseconds
+  std::string owner;        // user name or number of whoever created it
+  std::string phase;        // "creating" until everything but start is done, then "created"
+  int pid = 0;              // init, in this process's pid namespace
   uint64_t start_time = 0;  // of pid, clock ticks since boot
   bool rootless = false;
   bool intel_rdt = false;

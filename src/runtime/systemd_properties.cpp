@@ -17,7 +17,9 @@ class Properties {
     all_.push_back({std::move(name), std::move(signature), std::move(values)});
   }
   void number(std::string name, uint64_t value) { add(std::move(name), "t", {std::to_string(value)}); }
-  void limit(std::string name, int64_t value) { number(std::move(name), value < 0 ? kInfinity : static_cast<uint64_t>(value)); }
+  void limit(std::string name, int64_t value) {
+    number(std::move(name), value < 0 ? kInfinity : static_cast<uint64_t>(value));
+  }
   void boolean(std::string name, bool value) { add(std::move(name), "b", {value ? "true" : "false"}); }
   Result<> bits(std::string name, std::string_view list, std::string_view what) {
     std::vector<uint8_t> mask = TRY(bits_from_id_list(list, what));
@@ -32,8 +34,8 @@ class Properties {
   std::vector<SystemdProperty> all_;
 };
 
-// systemd counts a quota in microseconds of CPU for each second and rounds to per cents; rounding up here leaves room for the exact quota,
-// which goes to the cgroup file.
+// systemd counts a quota in microseconds of CPU for each second and rounds to per cents; rounding up here
+// leaves room for the exact quota, which goes to the cgroup file.
 void add_cpu_quota(Properties& p, int64_t quota, uint64_t period) {
   constexpr uint64_t kDefaultPeriod = 100000, kPercent = 10000;
   if (period != 0) p.number("CPUQuotaPeriodUSec", period);
@@ -60,8 +62,8 @@ std::string driver_of(std::string_view proc_devices, bool block, int64_t major) 
   return "";
 }
 
-// DevicePolicy=strict with the list of what is allowed. Rules that systemd cannot express leave it to our own device rules, which
-// apply in any case.
+// DevicePolicy=strict with the list of what is allowed. Rules that systemd cannot express leave it to our own
+// device rules, which apply in any case.
 void add_devices(Properties& p, const DevicePolicy& policy, std::string_view proc_devices) {
   auto writes = device_writes_v1(policy);
   p.add("DeviceAllow", "a(ss)", {});  // forgets the earlier list
@@ -108,7 +110,8 @@ Result<> add_unified(Properties& p, const oci::StringMap& unified) {
     if (key == "cpu.max") {
       size_t space = value.find(' ');
       std::string quota = value.substr(0, space);
-      uint64_t period = space == std::string::npos ? 0 : TRY(parse_u64(trim(std::string_view(value).substr(space)), what));
+      uint64_t period =
+          space == std::string::npos ? 0 : TRY(parse_u64(trim(std::string_view(value).substr(space)), what));
       add_cpu_quota(p, quota == "max" ? -1 : TRY(parse_i64(quota, what)), period);
     }
     if (key == "cpuset.cpus") TRY_VOID(p.bits("AllowedCPUs", value, what));
@@ -137,7 +140,8 @@ Result<> add_memory(Properties& p, const oci::MemoryResources& m, bool v2) {
 }
 
 Result<> add_cpu(Properties& p, const oci::CpuResources& c, bool v2) {
-  if (v2 && c.idle.value_or(0) == 1) p.number("CPUWeight", 0);
+  if (v2 && c.idle.value_or(0) == 1)
+    p.number("CPUWeight", 0);
   else if (c.shares.value_or(0) != 0)
     p.number(v2 ? "CPUWeight" : "CPUShares", v2 ? cpu_weight_from_shares(*c.shares) : *c.shares);
   add_cpu_quota(p, c.quota.value_or(0), c.period.value_or(0));
@@ -148,13 +152,15 @@ Result<> add_cpu(Properties& p, const oci::CpuResources& c, bool v2) {
 
 }  // namespace
 
-Result<std::vector<SystemdProperty>> resource_properties(const oci::Resources& r, bool v2, const DevicePolicy* devices,
+Result<std::vector<SystemdProperty>> resource_properties(const oci::Resources& r, bool v2,
+                                                         const DevicePolicy* devices,
                                                          std::string_view proc_devices) {
   Properties p;
   if (devices) add_devices(p, *devices, proc_devices);
   if (r.memory) TRY_VOID(add_memory(p, *r.memory, v2));
   if (r.cpu) TRY_VOID(add_cpu(p, *r.cpu, v2));
-  if (!v2 && r.block_io && r.block_io->weight.value_or(0) != 0) p.number("BlockIOWeight", *r.block_io->weight);
+  if (!v2 && r.block_io && r.block_io->weight.value_or(0) != 0)
+    p.number("BlockIOWeight", *r.block_io->weight);
   if (r.pids && r.pids->limit) p.limit("TasksMax", *r.pids->limit == 0 ? 1 : *r.pids->limit);
   if (v2) TRY_VOID(add_unified(p, r.unified));
   return p.take();
@@ -168,8 +174,9 @@ Result<SystemdUnit> parse_systemd_path(std::string_view path, std::string_view i
     size_t first = path.find(':');
     size_t second = first == std::string_view::npos ? first : path.find(':', first + 1);
     if (second == std::string_view::npos || path.find(':', second + 1) != std::string_view::npos)
-      return fail(Error::invalid("expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"" +
-                                 std::string(path) + "\" instead"));
+      return fail(Error::invalid(
+          "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"" +
+          std::string(path) + "\" instead"));
     u.slice = path.substr(0, first);
     prefix = path.substr(first + 1, second - first - 1);
     u.name = path.substr(second + 1);
@@ -177,10 +184,12 @@ Result<SystemdUnit> parse_systemd_path(std::string_view path, std::string_view i
   if (u.slice.empty()) u.slice = rootless ? "user.slice" : "system.slice";
   TRY(expand_slice(u.slice));
   if (u.name.empty() || u.name.find('/') != std::string::npos || prefix.find('/') != std::string::npos)
-    return fail(Error::invalid("linux.cgroupsPath: \"" + std::string(path) + "\" does not name a systemd unit"));
+    return fail(
+        Error::invalid("linux.cgroupsPath: \"" + std::string(path) + "\" does not name a systemd unit"));
   // A slice holds units, not processes, so a container cannot be one.
   if (u.name.ends_with(".slice"))
-    return fail(Error::invalid("linux.cgroupsPath: \"" + std::string(path) + "\" names a slice; a container needs a scope, so its name must "
+    return fail(Error::invalid("linux.cgroupsPath: \"" + std::string(path) +
+                               "\" names a slice; a container needs a scope, so its name must "
                                "not end in .slice"));
   u.unit = (prefix.empty() ? "" : prefix + "-") + u.name + ".scope";
   return u;
@@ -192,7 +201,8 @@ std::vector<SystemdProperty> unit_properties(const SystemdUnit& unit, int pid, b
   p.add("Slice", "s", {unit.slice});
   p.boolean("Delegate", true);
   p.add("PIDs", "au", {std::to_string(pid)});
-  for (const char* name : {"MemoryAccounting", "CPUAccounting", v2 ? "IOAccounting" : "BlockIOAccounting", "TasksAccounting"})
+  for (const char* name :
+       {"MemoryAccounting", "CPUAccounting", v2 ? "IOAccounting" : "BlockIOAccounting", "TasksAccounting"})
     p.boolean(name, true);
   p.boolean("DefaultDependencies", false);
   return p.take();
@@ -201,8 +211,8 @@ std::vector<SystemdProperty> unit_properties(const SystemdUnit& unit, int pid, b
 // --- annotations ---
 namespace {
 
-// GVariant text, as far as unit properties need it: booleans, integers and doubles with or without a type keyword, strings, and
-// arrays of one of these with or without a type annotation ("@as []").
+// GVariant text, as far as unit properties need it: booleans, integers and doubles with or without a type
+// keyword, strings, and arrays of one of these with or without a type annotation ("@as []").
 class VariantParser {
  public:
   explicit VariantParser(std::string_view text) : rest_(text) {}
@@ -245,7 +255,8 @@ class VariantParser {
 
   bool array(SystemdProperty& p, std::string wanted) {
     std::string element = wanted.starts_with('a') ? wanted.substr(1) : "";
-    if (!wanted.empty() && (element.size() != 1 || std::string_view("bynqiuxtdso").find(element) == std::string_view::npos))
+    if (!wanted.empty() &&
+        (element.size() != 1 || std::string_view("bynqiuxtdso").find(element) == std::string_view::npos))
       return false;
     skip();
     while (!eat(']')) {
@@ -253,8 +264,10 @@ class VariantParser {
       if (!basic(element, value)) return false;
       p.values.push_back(value);
       skip();
-      if (eat(',')) skip();
-      else if (rest_.empty() || rest_[0] != ']') return false;
+      if (eat(','))
+        skip();
+      else if (rest_.empty() || rest_[0] != ']')
+        return false;
     }
     if (element.empty()) return false;  // "[]" alone has no type
     p.signature = "a" + element;
@@ -268,8 +281,9 @@ class VariantParser {
     std::string word = next_word();
     if (word == "true" || word == "false") return value = word, set(type, "b", "b");
     static constexpr std::pair<std::string_view, const char*> kKeywords[] = {
-        {"boolean", "b"}, {"byte", "y"}, {"int16", "n"}, {"uint16", "q"}, {"int32", "i"}, {"uint32", "u"},
-        {"int64", "x"}, {"uint64", "t"}, {"double", "d"}, {"string", "s"}, {"objectpath", "o"}};
+        {"boolean", "b"}, {"byte", "y"},   {"int16", "n"},     {"uint16", "q"},
+        {"int32", "i"},   {"uint32", "u"}, {"int64", "x"},     {"uint64", "t"},
+        {"double", "d"},  {"string", "s"}, {"objectpath", "o"}};
     for (const auto& [keyword, code] : kKeywords) {
       if (word != keyword) continue;
       skip();
@@ -288,7 +302,8 @@ class VariantParser {
   }
   std::string next_word() {
     std::string word;
-    while (!rest_.empty() && std::string_view(" ,]\t").find(rest_[0]) == std::string_view::npos) word += take();
+    while (!rest_.empty() && std::string_view(" ,]\t").find(rest_[0]) == std::string_view::npos)
+      word += take();
     return word;
   }
   bool quoted(std::string& value) {
@@ -311,7 +326,10 @@ class VariantParser {
       uint64_t v = 0;
       if (word.size() == 2 || word.size() > 18) return false;
       for (char c : word.substr(2)) {
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0) return false;
         v = v * 16 + static_cast<uint64_t>(digit);
       }
@@ -355,15 +373,21 @@ Result<std::vector<SystemdProperty>> annotation_properties(const oci::StringMap&
     bool letters = name.size() >= 3;
     for (char c : name) letters &= is_letter(c);
     if (!letters)
-      return fail(Error::invalid("annotation " + key + ": the property name must have at least 3 letters and nothing but letters"));
+      return fail(Error::invalid("annotation " + key +
+                                 ": the property name must have at least 3 letters and nothing but letters"));
     auto parsed = VariantParser(value).parse();
     if (!parsed)
-      return fail(Error::invalid("annotation " + key + "=" + value +
-                                 ": value parse error: expected GVariant text such as 'text', uint32 5, true or ['a', 'b']"));
-    if (name.ends_with("Sec") && name.size() > 3 && name[name.size() - 4] >= 'a' && name[name.size() - 4] <= 'z') {
+      return fail(Error::invalid(
+          "annotation " + key + "=" + value +
+          ": value parse error: expected GVariant text such as 'text', uint32 5, true or ['a', 'b']"));
+    if (name.ends_with("Sec") && name.size() > 3 && name[name.size() - 4] >= 'a' &&
+        name[name.size() - 4] <= 'z') {
       std::optional<std::string> usec;
-      if (std::string_view("ynqiuxtd").find(parsed->signature) != std::string_view::npos) usec = seconds_to_usec(parsed->values[0]);
-      if (!usec) return fail(Error::invalid("annotation " + key + "=" + value + ": value parse error: not a number of seconds"));
+      if (std::string_view("ynqiuxtd").find(parsed->signature) != std::string_view::npos)
+        usec = seconds_to_usec(parsed->values[0]);
+      if (!usec)
+        return fail(Error::invalid("annotation " + key + "=" + value +
+                                   ": value parse error: not a number of seconds"));
       name.replace(name.size() - 3, 3, "USec");
       *parsed = {"", "t", {*usec}};
     }

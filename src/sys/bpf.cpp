@@ -11,8 +11,11 @@ namespace {
 
 constexpr int kAttempts = 10;
 
-// bpf(2) reads as many bytes as it is told; a zeroed union with the fields of the command set is its contract.
-int bpf(int command, bpf_attr& attr) { return static_cast<int>(::syscall(SYS_bpf, command, &attr, sizeof attr)); }
+// bpf(2) reads as many bytes as it is told; a zeroed union with the fields of the command set is its
+// contract.
+int bpf(int command, bpf_attr& attr) {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attr, sizeof attr));
+}
 
 uint64_t pointer(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
@@ -34,7 +37,8 @@ Result<std::vector<uint32_t>> attached_programs(int cgroup_fd) {
   return ids;
 }
 
-// An invalid fd for a program that is gone, or that a security module does not let us see (it can only restrict further).
+// An invalid fd for a program that is gone, or that a security module does not let us see (it can only
+// restrict further).
 Result<UniqueFd> program_by_id(uint32_t id) {
   bpf_attr attr = zeroed();
   attr.prog_id = id;
@@ -57,8 +61,10 @@ Result<UniqueFd> load_device_program(const std::vector<bpf_insn>& program) {
   if (fd < 0 && errno == EPERM) {
     // Before 5.11 programs counted against RLIMIT_MEMLOCK; an attempt, whose failure shows below.
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
-    if (::setrlimit(RLIMIT_MEMLOCK, &unlimited) == 0) fd = bpf(BPF_PROG_LOAD, attr);
-    else errno = EPERM;
+    if (::setrlimit(RLIMIT_MEMLOCK, &unlimited) == 0)
+      fd = bpf(BPF_PROG_LOAD, attr);
+    else
+      errno = EPERM;
   }
   if (fd >= 0) return UniqueFd(fd);
   int e = errno;

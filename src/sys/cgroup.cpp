@@ -132,8 +132,8 @@ Result<CgroupLayout> guess_cgroups(const CgroupRoots& roots) {
       if (v2_alone || ::access((mount + "/cgroup.controllers").c_str(), F_OK) == 0)
         layout.hierarchies.push_back(make_hierarchy("", std::move(mount), entry.path));
     } else if (!v2_alone) {
-      layout.hierarchies.push_back(
-          make_hierarchy(entry.controllers, roots.cgroup + "/" + usual_directory(entry.controllers), entry.path));
+      layout.hierarchies.push_back(make_hierarchy(
+          entry.controllers, roots.cgroup + "/" + usual_directory(entry.controllers), entry.path));
     }
   }
   layout.mode = mode_of(layout.hierarchies);
@@ -149,7 +149,8 @@ Result<CgroupLayout> read_cgroups(const CgroupRoots& roots) {
     for (std::string_view line : split(mounts, '\n')) {
       CgroupMount mount;
       if (!parse_mount(line, mount) || !matches(mount, entry.controllers)) continue;
-      // Inside a container without a cgroup namespace the mount shows a subtree: strip its root from the own path.
+      // Inside a container without a cgroup namespace the mount shows a subtree: strip its root from the own
+      // path.
       std::string_view own = entry.path;
       if (mount.root != "/") {
         if (own == mount.root)
@@ -234,7 +235,8 @@ static Result<> remove_before(const std::string& path, long& budget_us) {
   if (first != EBUSY && first != ENOTEMPTY && first != EROFS && first != EINTR)
     return fail(Error::os("remove cgroup", path, first));
   auto below = sub_cgroups(path);
-  if (!below) return below.error().os_errno() == ENOENT ? Result<>{} : fail(Error::os("remove cgroup", path, first));
+  if (!below)
+    return below.error().os_errno() == ENOENT ? Result<>{} : fail(Error::os("remove cgroup", path, first));
   for (const std::string& name : *below) TRY_VOID(remove_before(path + "/" + name, budget_us));
   for (long pause = 100;; pause = std::min(pause * 2, 50000L)) {
     if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
@@ -271,7 +273,9 @@ Result<std::vector<int>> cgroup_pids(const std::string& path, bool recursive) {
   }
   if (!recursive) return pids;
   auto below = sub_cgroups(path);
-  if (!below) return below.error().os_errno() == ENOENT ? Result<std::vector<int>>(pids) : fail(std::move(below).error());
+  if (!below)
+    return below.error().os_errno() == ENOENT ? Result<std::vector<int>>(pids)
+                                              : fail(std::move(below).error());
   for (const std::string& name : *below) {
     std::vector<int> more = TRY(cgroup_pids(path + "/" + name, true));
     pids.insert(pids.end(), more.begin(), more.end());

@@ -1,9 +1,10 @@
 // The kernel's cgroup trees: where they are mounted, and the few file operations that every cgroup needs.
 //
-// Finding the mounts is on the path of every start, so it has two forms. guess_cgroups() asks /proc/self/cgroup which hierarchies
-// exist and assumes the layout that every distribution uses (five system calls, whatever the number of mounts on the
-// host); nothing is verified, since whoever creates a directory there learns at once whether the guess was right.
-// read_cgroups() parses /proc/self/mountinfo and is exact; it is the answer when a guess turned out wrong.
+// Finding the mounts is on the path of every start, so it has two forms. guess_cgroups() asks
+// /proc/self/cgroup which hierarchies exist and assumes the layout that every distribution uses (five system
+// calls, whatever the number of mounts on the host); nothing is verified, since whoever creates a directory
+// there learns at once whether the guess was right. read_cgroups() parses /proc/self/mountinfo and is exact;
+// it is the answer when a guess turned out wrong.
 //
 // All functions take plain paths so that tests can hand them a fake tree (CgroupRoots).
 #pragma once
@@ -18,7 +19,8 @@
 
 namespace onggi::sys {
 
-// kHybrid: v1 hierarchies hold the controllers and a v2 tree is mounted beside them. kNone: no cgroup file system is mounted.
+// kHybrid: v1 hierarchies hold the controllers and a v2 tree is mounted beside them. kNone: no cgroup file
+// system is mounted.
 enum class CgroupMode : uint8_t { kV1, kHybrid, kV2, kNone };
 
 // Where to look; tests point these at a fake tree.
@@ -29,12 +31,13 @@ struct CgroupRoots {
   std::string systemd = "/run/systemd/system";  // exists when systemd is the init
 };
 
-// One mounted hierarchy. v1: `controllers` as the kernel names them ("cpu", "cpuacct", or one "name=systemd"); v2: empty.
+// One mounted hierarchy. v1: `controllers` as the kernel names them ("cpu", "cpuacct", or one
+// "name=systemd"); v2: empty.
 struct CgroupHierarchy {
   std::vector<std::string> controllers;
   std::string mount;  // absolute directory, no trailing slash
-  // The directory, below `mount`, of the process that asked: "" for the root, else "/a/b". As the mount shows it, i.e. with
-  // the mount's own root stripped (read_cgroups), or as the kernel names it (guess_cgroups).
+  // The directory, below `mount`, of the process that asked: "" for the root, else "/a/b". As the mount shows
+  // it, i.e. with the mount's own root stripped (read_cgroups), or as the kernel names it (guess_cgroups).
   std::string own;
   [[nodiscard]] bool v2() const { return controllers.empty(); }
 };
@@ -61,12 +64,13 @@ Result<uint64_t> read_cgroup_key(const std::string& path, std::string_view key);
 
 // mkdir(2); false when it existed already.
 Result<bool> make_cgroup(const std::string& path);
-// Removes the cgroup and every cgroup below it. An absent one is success. One rmdir(2) when it is empty; while the kernel says
-// EBUSY (processes that are still dying) it waits and retries for at most `wait_ms`.
+// Removes the cgroup and every cgroup below it. An absent one is success. One rmdir(2) when it is empty;
+// while the kernel says EBUSY (processes that are still dying) it waits and retries for at most `wait_ms`.
 Result<> remove_cgroup(const std::string& path, int wait_ms = 5000);
 // Names of the cgroups directly below.
 Result<std::vector<std::string>> sub_cgroups(const std::string& path);
-// Process ids in it and, if asked, below it. A cgroup that does not exist has none. Pids of other pid namespaces (0) are left out.
+// Process ids in it and, if asked, below it. A cgroup that does not exist has none. Pids of other pid
+// namespaces (0) are left out.
 Result<std::vector<int>> cgroup_pids(const std::string& path, bool recursive);
 
 // Makes `path` absolute and removes ".", ".." and doubled slashes, never above "/": "a/../../b" is "/b".

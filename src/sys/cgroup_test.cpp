@@ -53,7 +53,8 @@ TEST(CgroupLayout, GuessesV1) {
   ASSERT_TRUE(layout);
   EXPECT_EQ(layout->mode, CgroupMode::kV1);
   EXPECT_FALSE(layout->exact);
-  EXPECT_EQ(mounts_of(*layout, t.path("sys")), "name=systemd,@/systemd+/user cpu,cpuacct,@/cpu,cpuacct+/a/b memory,@/memory+ ");
+  EXPECT_EQ(mounts_of(*layout, t.path("sys")),
+            "name=systemd,@/systemd+/user cpu,cpuacct,@/cpu,cpuacct+/a/b memory,@/memory+ ");
 }
 
 TEST(CgroupLayout, GuessesHybridAndV2) {
@@ -77,15 +78,17 @@ TEST(CgroupLayout, GuessesHybridAndV2) {
 
 TEST(CgroupLayout, ReadsMountinfo) {
   Tree t;
-  t.put("proc/cgroup", "5:cpu,cpuacct:/docker/x/sub\n4:memory:/docker/x\n3:pids:/other\n2:freezer:/\n0::/y\n");
-  t.put("proc/mountinfo",
-        "25 30 0:23 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"
-        "31 25 0:27 /docker/x /odd\\040place/cpu rw,nosuid shared:10 master:3 - cgroup cgroup rw,cpu,cpuacct\n"
-        "32 25 0:28 /docker/x /cg/memory rw - cgroup cgroup rw,memory\n"
-        "33 25 0:29 /docker/x /cg/pids rw - cgroup cgroup rw,pids\n"
-        "34 25 0:30 / /cg/unified rw - cgroup2 cgroup2 rw,nsdelegate\n"
-        "35 25 0:30 / /second/unified rw - cgroup2 cgroup2 rw\n"
-        "36 25 0:31 / /mnt rw - ext4 /dev/vda1 rw,memory\n");
+  t.put("proc/cgroup",
+        "5:cpu,cpuacct:/docker/x/sub\n4:memory:/docker/x\n3:pids:/other\n2:freezer:/\n0::/y\n");
+  t.put(
+      "proc/mountinfo",
+      "25 30 0:23 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"
+      "31 25 0:27 /docker/x /odd\\040place/cpu rw,nosuid shared:10 master:3 - cgroup cgroup rw,cpu,cpuacct\n"
+      "32 25 0:28 /docker/x /cg/memory rw - cgroup cgroup rw,memory\n"
+      "33 25 0:29 /docker/x /cg/pids rw - cgroup cgroup rw,pids\n"
+      "34 25 0:30 / /cg/unified rw - cgroup2 cgroup2 rw,nsdelegate\n"
+      "35 25 0:30 / /second/unified rw - cgroup2 cgroup2 rw\n"
+      "36 25 0:31 / /mnt rw - ext4 /dev/vda1 rw,memory\n");
   auto layout = read_cgroups(t.roots());
   ASSERT_TRUE(layout) << layout.error().text();
   EXPECT_TRUE(layout->exact);
@@ -157,7 +160,8 @@ TEST(CgroupFiles, ListsPids) {
 // On the kernel: rmdir says EBUSY while a process is inside, and removal waits for it.
 TEST(CgroupRemoval_NeedsRoot, WaitsForDyingProcessesButNotForever) {
   auto layout = guess_cgroups();
-  if (::geteuid() != 0 || !layout || layout->hierarchies.empty()) GTEST_SKIP() << "needs root and a cgroup file system";
+  if (::geteuid() != 0 || !layout || layout->hierarchies.empty())
+    GTEST_SKIP() << "needs root and a cgroup file system";
   const CgroupHierarchy& h = layout->hierarchies[0];
   std::string path = h.mount + "/onggi-test-rm-" + std::to_string(::getpid());
   ASSERT_TRUE(make_cgroup(path)) << path;

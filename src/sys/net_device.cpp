@@ -1,12 +1,12 @@
 #include "sys/net_device.h"
 
 #include <fcntl.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -91,7 +91,8 @@ Result<std::vector<Address>> permanent_addresses(int socket, unsigned index) {
   TRY_VOID(talk(socket, dump, "list addresses", [&](nlmsghdr* h) {
     if (h->nlmsg_type != RTM_NEWADDR) return;
     auto* m = static_cast<ifaddrmsg*>(NLMSG_DATA(h));
-    if (m->ifa_index != index || m->ifa_scope != RT_SCOPE_UNIVERSE || !(m->ifa_flags & IFA_F_PERMANENT)) return;
+    if (m->ifa_index != index || m->ifa_scope != RT_SCOPE_UNIVERSE || !(m->ifa_flags & IFA_F_PERMANENT))
+      return;
     Address a = {*m, {}};
     auto left = static_cast<int>(IFA_PAYLOAD(h));
     for (auto* r = IFA_RTA(m); RTA_OK(r, left); r = RTA_NEXT(r, left))
@@ -135,7 +136,8 @@ Result<> move_one(int socket, int netns, int own_netns, const NetDeviceMove& d) 
   TRY_VOID(talk(socket, move, "move " + d.name + " into the container", kIgnore));
   if (::setns(netns, CLONE_NEWNET) < 0) return fail(Error::os("enter the container's network namespace", ""));
   auto configured = configure_inside(name, addresses);
-  if (::setns(own_netns, CLONE_NEWNET) < 0) return fail(Error::os("return to the runtime's network namespace", ""));
+  if (::setns(own_netns, CLONE_NEWNET) < 0)
+    return fail(Error::os("return to the runtime's network namespace", ""));
   return configured;
 }
 
@@ -145,7 +147,8 @@ Result<> move_net_devices(int pid, const std::vector<NetDeviceMove>& devices) {
   UniqueFd netns = TRY(open_at(AT_FDCWD, "/proc/" + std::to_string(pid) + "/ns/net", O_RDONLY));
   UniqueFd own = TRY(open_at(AT_FDCWD, "/proc/self/ns/net", O_RDONLY));
   UniqueFd socket = TRY(route_socket());
-  for (const auto& d : devices) TRY_VOID_CTX(move_one(socket.get(), netns.get(), own.get(), d), "linux.netDevices: " + d.name);
+  for (const auto& d : devices)
+    TRY_VOID_CTX(move_one(socket.get(), netns.get(), own.get(), d), "linux.netDevices: " + d.name);
   return {};
 }
 

@@ -13,8 +13,9 @@ struct NetDeviceMove {
   std::string new_name;  // in the container; empty: the same
 };
 
-// Moves each device into the network namespace of `pid`, keeps its permanent addresses of global scope, and brings it up there.
-// When one fails, those moved before come back by themselves only with the namespace; the error says which failed.
+// Moves each device into the network namespace of `pid`, keeps its permanent addresses of global scope, and
+// brings it up there. When one fails, those moved before come back by themselves only with the namespace; the
+// error says which failed.
 Result<> move_net_devices(int pid, const std::vector<NetDeviceMove>& devices);
 
 }  // namespace onggi::sys

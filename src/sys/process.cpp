@@ -34,7 +34,10 @@ long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
   long r;
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
-  asm volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+  asm volatile("syscall"
+               : "=a"(r)
+               : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "rcx", "r11", "memory");
   return r;
 #else
   register long x8 asm("x8") = n;
@@ -48,10 +51,13 @@ long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
 #endif
 }
 
-// Runs in the new process, on its own stack but in the caller's memory: raw system calls only, errno stays untouched.
-extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_undefined]] void onggi_spawn_entry(Trampoline* t) {
+// Runs in the new process, on its own stack but in the caller's memory: raw system calls only, errno stays
+// untouched.
+extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_undefined]] void
+onggi_spawn_entry(Trampoline* t) {
   const SpawnArgs& a = *t->args;
-  // Whatever signals the caller blocks for itself (or its engine had blocked), the new program starts with none blocked.
+  // Whatever signals the caller blocks for itself (or its engine had blocked), the new program starts with
+  // none blocked.
   static constexpr uint64_t kNone = 0;
   raw(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&kNone), 0, sizeof kNone);
   for (int i = 0; i < 3; i++)
@@ -61,8 +67,8 @@ extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_und
   if (r == 0)
     r = a.exec_fd < 0 ? raw(SYS_execve, reinterpret_cast<long>(a.exec_path), reinterpret_cast<long>(a.argv),
                             reinterpret_cast<long>(a.envp))
-                      : raw(SYS_execveat, a.exec_fd, reinterpret_cast<long>(""), reinterpret_cast<long>(a.argv),
-                            reinterpret_cast<long>(a.envp), AT_EMPTY_PATH);
+                      : raw(SYS_execveat, a.exec_fd, reinterpret_cast<long>(""),
+                            reinterpret_cast<long>(a.argv), reinterpret_cast<long>(a.envp), AT_EMPTY_PATH);
   t->error = static_cast<int>(-r);
   for (;;) raw(SYS_exit, 127);
 }
@@ -74,7 +80,8 @@ long clone_with_stack(clone_args* args, Trampoline* t) {
 #if defined(__x86_64__)
   long r;
   asm volatile(
-      "syscall\n test %%eax, %%eax\n jnz 1f\n xor %%ebp, %%ebp\n mov %[t], %%rdi\n call onggi_spawn_entry\n ud2\n 1:"
+      "syscall\n test %%eax, %%eax\n jnz 1f\n xor %%ebp, %%ebp\n mov %[t], %%rdi\n call onggi_spawn_entry\n "
+      "ud2\n 1:"
       : "=a"(r)
       : "a"(static_cast<long>(SYS_clone3)), "D"(args), "S"(sizeof *args), [t] "r"(t)
       : "rcx", "r11", "memory");
@@ -85,7 +92,9 @@ long clone_with_stack(clone_args* args, Trampoline* t) {
   register long x1 asm("x1") = sizeof *args;
   register Trampoline* x20 asm("x20") = t;
   asm volatile("svc 0\n cbnz x0, 1f\n mov x29, #0\n mov x0, x20\n bl onggi_spawn_entry\n brk #1\n 1:"
-               : "+r"(x0) : "r"(x8), "r"(x1), "r"(x20) : "memory");
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x20)
+               : "memory");
   return x0;
 #endif
 }
@@ -95,7 +104,8 @@ long clone_with_stack(clone_args* args, Trampoline* t) {
 Result<Spawned> spawn(const SpawnArgs& args) {
   int pidfd = -1;
   clone_args clone = {};
-  clone.flags = args.clone_flags | CLONE_VM | (args.wait ? CLONE_VFORK : 0) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
+  clone.flags =
+      args.clone_flags | CLONE_VM | (args.wait ? CLONE_VFORK : 0) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND;
   clone.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   clone.exit_signal = SIGCHLD;
   if (args.cgroup_fd >= 0) {
@@ -111,7 +121,8 @@ Result<Spawned> spawn(const SpawnArgs& args) {
   spawned.pidfd = PidFd(pidfd);
   if (args.wait && trampoline.error) {
     (void)wait_pidfd(pidfd);
-    return fail(Error::os("execute", args.exec_path ? args.exec_path : "the child program", trampoline.error));
+    return fail(
+        Error::os("execute", args.exec_path ? args.exec_path : "the child program", trampoline.error));
   }
   return spawned;
 }
@@ -198,12 +209,15 @@ std::optional<uint64_t> start_time(int pid) {
 bool in_user_namespace() {
   auto map = read_file("/proc/self/uid_map", 4096);
   if (!map) return false;
-  // The first namespace maps everything onto itself, in one line. Compared as words: sscanf would add 60 kB to the program.
+  // The first namespace maps everything onto itself, in one line. Compared as words: sscanf would add 60 kB
+  // to the program.
   std::string words;
   for (char c : *map) {
     bool space = c == ' ' || c == '\n';
-    if (!space) words += c;
-    else if (!words.empty() && words.back() != ' ') words += ' ';
+    if (!space)
+      words += c;
+    else if (!words.empty() && words.back() != ' ')
+      words += ' ';
   }
   return words != "0 0 4294967295 ";
 }

@@ -29,22 +29,23 @@ struct SpawnArgs {
   const char* exec_path = nullptr;
   const char* const* argv = nullptr;
   const char* const* envp = nullptr;
-  int cgroup_fd = -1;        // v2: CLONE_INTO_CGROUP
+  int cgroup_fd = -1;  // v2: CLONE_INTO_CGROUP
   // Descriptors that the new program inherits; all others keep their close-on-exec flag.
   const int* inherit = nullptr;
   int inherit_count = 0;
   int stdio[3] = {-1, -1, -1};  // replaces descriptors 0-2 when set; must not be 0-2 themselves
   const char* directory = nullptr;
-  // False: return at once, while the new process may still be on its way to exec. Everything that `args` refers to (and args
-  // itself) must then stay as it is until the program has given a sign of life, and no other process may be started before. Why the
-  // exec failed, if it did, is told by spawn_error().
+  // False: return at once, while the new process may still be on its way to exec. Everything that `args`
+  // refers to (and args itself) must then stay as it is until the program has given a sign of life, and no
+  // other process may be started before. Why the exec failed, if it did, is told by spawn_error().
   bool wait = true;
 };
 // After spawn(wait = false): positive errno of a failed exec, 0 otherwise.
 int spawn_error();
 
-// clone3(CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | CLONE_PIDFD | flags), then execveat in the child. The new process shares
-// nothing with the caller afterwards. Returns when the program runs; an exec that fails is an error here (and reaped).
+// clone3(CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND | CLONE_PIDFD | flags), then execveat in the child. The
+// new process shares nothing with the caller afterwards. Returns when the program runs; an exec that fails is
+// an error here (and reaped).
 Result<Spawned> spawn(const SpawnArgs& args);
 
 Result<PidFd> pidfd_open(int pid);
@@ -60,12 +61,13 @@ bool has_exited(int pidfd);
 // Waits until it ends, at most `timeout_ms` (-1: forever). False when time ran out.
 bool wait_exited(int pidfd, int timeout_ms);
 
-// Field 22 of /proc/PID/stat (clock ticks since boot), the identity of a pid; nullopt when there is no such process or it is a zombie.
+// Field 22 of /proc/PID/stat (clock ticks since boot), the identity of a pid; nullopt when there is no such
+// process or it is a zombie.
 std::optional<uint64_t> start_time(int pid);
 // Single-letter state of /proc/PID/stat ('R','S','Z',...), 0 when there is none.
 char process_state(int pid);
 
-bool is_rootless();          // not root, or root of a user namespace that is not the initial one
-bool in_user_namespace();    // the id map is not the identity over all ids
+bool is_rootless();        // not root, or root of a user namespace that is not the initial one
+bool in_user_namespace();  // the id map is not the identity over all ids
 
 }  // namespace onggi::sys

@@ -52,7 +52,8 @@ Result<> send_descriptor(int socket, int fd, std::string_view data) {
     n = ::sendmsg(socket, &m, MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return fail(Error::os("send a descriptor", ""));
-  if (static_cast<size_t>(n) < data.size()) return write_all(socket, data.substr(static_cast<size_t>(n)), "socket");
+  if (static_cast<size_t>(n) < data.size())
+    return write_all(socket, data.substr(static_cast<size_t>(n)), "socket");
   return {};
 }
 

@@ -21,7 +21,9 @@ std::string map_text(const std::vector<IdRange>& map) {
   return text;
 }
 
-bool only_own(const std::vector<IdRange>& map, uint32_t id) { return map.size() == 1 && map[0].outside == id && map[0].size == 1; }
+bool only_own(const std::vector<IdRange>& map, uint32_t id) {
+  return map.size() == 1 && map[0].outside == id && map[0].size == 1;
+}
 
 std::string find_program(const std::string& name) {
   for (const char* dir : {"/usr/bin/", "/usr/local/bin/", "/bin/", "/usr/sbin/"})
@@ -32,7 +34,8 @@ std::string find_program(const std::string& name) {
 Result<> run_mapper(const std::string& name, int pid, const std::vector<IdRange>& map) {
   std::string program = find_program(name);
   if (program.empty())
-    return fail(Error::unsupported("map ids of a rootless container: " + name + " is not installed (Debian: package uidmap)"));
+    return fail(Error::unsupported("map ids of a rootless container: " + name +
+                                   " is not installed (Debian: package uidmap)"));
   std::vector<std::string> words = {name, std::to_string(pid)};
   for (const auto& r : map)
     for (uint32_t n : {r.inside, r.outside, r.size}) words.push_back(std::to_string(n));
@@ -47,13 +50,15 @@ Result<> run_mapper(const std::string& name, int pid, const std::vector<IdRange>
   Spawned s = TRY(spawn(args));
   ExitStatus status = TRY(wait_pidfd(s.pidfd.get()));
   if (status.code() == 0) return {};
-  return fail(Error(ErrorKind::kPermission, name + " refused the id map (exit " + std::to_string(status.code()) +
-                                                "); the ranges must be granted in /etc/subuid and /etc/subgid"));
+  return fail(
+      Error(ErrorKind::kPermission, name + " refused the id map (exit " + std::to_string(status.code()) +
+                                        "); the ranges must be granted in /etc/subuid and /etc/subgid"));
 }
 
 }  // namespace
 
-Result<> write_id_maps(int pid, const std::vector<IdRange>& uids, const std::vector<IdRange>& gids, bool by_helper) {
+Result<> write_id_maps(int pid, const std::vector<IdRange>& uids, const std::vector<IdRange>& gids,
+                       bool by_helper) {
   std::string proc = "/proc/" + std::to_string(pid) + "/";
   if (by_helper) {
     if (only_own(gids, ::getegid())) {

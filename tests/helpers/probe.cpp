@@ -58,13 +58,17 @@ int do_syscall(int argc, char** argv) {
   return 0;
 }
 
-// "syscall32 N [ARG]...": the same through the gate of 32-bit programs, with numbers of i386; at most three arguments.
+// "syscall32 N [ARG]...": the same through the gate of 32-bit programs, with numbers of i386; at most three
+// arguments.
 int do_syscall32(int argc, char** argv) {
 #if defined(__x86_64__)
   long a[4] = {};
   for (int i = 0; i < argc && i < 4; i++) a[i] = static_cast<long>(strtoull(argv[i], nullptr, 0));
   long r;
-  asm volatile("int $0x80" : "=a"(r) : "a"(a[0]), "b"(a[1]), "c"(a[2]), "d"(a[3]) : "memory", "r8", "r9", "r10", "r11");
+  asm volatile("int $0x80"
+               : "=a"(r)
+               : "a"(a[0]), "b"(a[1]), "c"(a[2]), "d"(a[3])
+               : "memory", "r8", "r9", "r10", "r11");
   const int result = static_cast<int>(r);
   printf("%d %d\n", result < 0 ? -1 : result, result < 0 ? -result : 0);
   return 0;
