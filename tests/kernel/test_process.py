@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import subprocess
 import unittest
 
 from onggi_test import ConsoleSocket, RuntimeTest, deviates, needs, read_available, shell, wait_until
@@ -315,7 +316,10 @@ class Scheduling(RuntimeTest):
     def test_new_session_keyring(self):
         """A container must not see the caller's session keyring, unless --no-new-keyring."""
         r = self.run_bundle(self.bundle("/bin/probe", "keyring"))
-        mine = os.popen(os.path.join(os.environ.get("ONGGI_HELPERS", ""), "onggi-test-probe") + " keyring").read() if os.environ.get("ONGGI_HELPERS") else ""
+        mine = ""
+        if os.environ.get("ONGGI_HELPERS"):
+            probe = os.path.join(os.environ["ONGGI_HELPERS"], "onggi-test-probe")
+            mine = subprocess.run([probe, "keyring"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True).stdout
         self.assertNotEqual(mine, r.out)
         self.assertGreater(int(r.out), 0)
 
