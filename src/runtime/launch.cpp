@@ -168,6 +168,7 @@ class Session {
   Result<> handle_sync(SyncPoint point);
   Result<> handle_pid(int pid);
   Error ended_early();
+  [[nodiscard]] bool comes_too_early(const ChildMessage& m) const;
   void phase(const char* name) const {
     if (handlers_.phase) handlers_.phase(name);
   }
@@ -321,6 +322,14 @@ Error Session::abort(Error error) {
   return error;
 }
 
+// True for what the second process of a staged start says before its pid is known. The first one only ever
+// fails, or meets the parent, at steps up to the clone.
+bool Session::comes_too_early(const ChildMessage& m) const {
+  if (clone_step_ == SIZE_MAX || m.kind == ChildMessageKind::kPid) return false;
+  bool of_first = m.kind == ChildMessageKind::kSync || m.kind == ChildMessageKind::kFailed;
+  return !of_first || m.step > clone_step_;
+}
+
 Result<Launched> Session::run() {
   TRY_VOID(start());
   phase("spawn");
@@ -336,7 +345,7 @@ Result<Launched> Session::run() {
       if (created_) break;
       return fail(ended_early());
     }
-    if (received->message.kind == ChildMessageKind::kSync && received->message.step > clone_step_) {
+    if (comes_too_early(received->message)) {
       held_.push_back(std::move(*received));
       continue;
     }
