@@ -74,7 +74,6 @@ Result<> tell_start(int dirfd) {
 
 // Reads what init reports until its end of the status FIFO is closed, which exec does.
 Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Result<>()>& hooks) {
-  bool told = false;
   for (;;) {
     pollfd fds[2] = {{status_fd, POLLIN, 0}, {pidfd.get(), POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0 && errno != EINTR)
@@ -86,7 +85,6 @@ Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Resul
       if (n != sizeof m) continue;
       if (m.kind == ChildMessageKind::kSync) {
         TRY_VOID(hooks());
-        told = true;
         continue;
       }
       std::string detail(m.detail, strnlen(m.detail, sizeof m.detail));
@@ -97,7 +95,6 @@ Result<> await_exec(int status_fd, const PidFd& pidfd, const std::function<Resul
     }
     if (fds[0].revents & POLLHUP) return {};
     if (fds[1].revents) return {};  // it ran and ended already, or was killed: `state` will say so
-    (void)told;
   }
 }
 

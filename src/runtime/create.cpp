@@ -102,7 +102,6 @@ class Creation {
   CompileInput input_;
   CompiledPlan plan_;
   UniqueFd console_;
-  std::vector<UniqueFd> join_fds_;
   Rollback rollback_;
 };
 

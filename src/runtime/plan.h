@@ -143,7 +143,6 @@ enum MountStepFlags : uint32_t {
   kMountNoFollow = 32,  // do not follow a symlink at the destination
   kMountSourceNoFollow = 64,
   kMountCopySymlink = 128,  // a symlink as source is copied, not mounted
-  kMountSourceMustBeDir = 256,
 };
 
 struct DeviceStep {

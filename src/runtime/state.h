@@ -33,7 +33,6 @@ struct StateRecord {
   int pid = 0;              // init, in this process's pid namespace
   uint64_t start_time = 0;  // of pid, clock ticks since boot
   bool rootless = false;
-  bool intel_rdt = false;
   std::string resctrl_group;
   CgroupRecord cgroup;
 };
