@@ -109,6 +109,11 @@ class Cgroup {
   Result<uint64_t> oom_kills_after(int event_fd, uint64_t seen);
 };
 
+// After a creator that died before it had made its cgroup (StateRecord::cgroup_only_planned): removes
+// directories that hold neither processes nor cgroups, waiting for a process of that creator that is still
+// dying. Signals nobody. Returns what it left, because it belongs to somebody else.
+std::vector<std::string> release_planned_cgroup(const CgroupRecord& record);
+
 using sys::CgroupMode;
 // The host's mode, looked up once per process.
 CgroupMode host_cgroup_mode();

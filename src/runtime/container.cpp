@@ -165,7 +165,7 @@ Result<> kill_container(const RuntimeContext& context, const std::string& id, in
   }
   // Without a pid namespace of its own the other processes outlive init, and only the cgroup finds them.
   bool by_cgroup = all || (signal == SIGKILL && !own_pids);
-  if (by_cgroup && !record.cgroup.paths.empty()) {
+  if (by_cgroup && !record.cgroup.paths.empty() && !record.cgroup_only_planned()) {
     auto cgroup = TRY(Cgroup::load(record.cgroup));
     if (!all && status == Status::kStopped && TRY(cgroup->pids()).empty())
       return fail(Error(ErrorKind::kNotFound, "container not running"));
@@ -248,8 +248,16 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
     return fail(Error::busy("cannot delete container \"" + id + "\" that is not stopped: it is " +
                             to_string(status) + " (stop it first, or use --force)"));
   std::unique_ptr<Cgroup> cgroup;
-  if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty())
+  if (c.record.cgroup_only_planned()) {
+    // A systemd unit that was started all the same ends with its only process, which notices its parent's
+    // death.
+    for (const auto& left : release_planned_cgroup(c.record.cgroup))
+      if (context.warn)
+        context.warn("delete container \"" + id + "\": cgroup '" + left +
+                     "' is left alone: it is used by others, and the container was never in it");
+  } else if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty()) {
     cgroup = TRY(Cgroup::load(c.record.cgroup));
+  }
   // Also for a stopped container: without a pid namespace its children may live on.
   if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
     TRY_VOID(kill_and_wait(c, cgroup.get()));

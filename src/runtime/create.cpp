@@ -92,8 +92,7 @@ class Creation {
   StateRecord record_;
   StateDir dir_;
   std::unique_ptr<Cgroup> cgroup_;
-  bool born_in_v2_ = false;  // hybrid: the clone itself joined the v2 tree
-  bool cgroup_made_ = false;
+  bool born_in_v2_ = false;      // hybrid: the clone itself joined the v2 tree
   bool born_in_cgroup_ = false;  // CLONE_INTO_CGROUP takes it into all there is
   policy::SeccompProgram seccomp_;
   std::vector<NsFd> namespace_fds_;
@@ -235,16 +234,19 @@ Result<> Creation::compile() {
 }
 
 Result<> Creation::make_cgroup(int pid) {
-  if (cgroup_made_) return {};
+  if (record_.cgroup_made) return {};
   oci::Resources none;
   const oci::Resources& resources =
       spec_.linux.resources && !context_.no_cgroup ? *spec_.linux.resources : none;
   // Undoes itself when it fails: what stands there may belong to another container.
   TRY_VOID_CTX(pid > 0 ? cgroup_->create_for_pid(pid, resources) : cgroup_->create(resources), "cgroup");
   rollback_.push([this] { (void)cgroup_->destroy(); });
-  cgroup_made_ = true;
+  record_.cgroup_made = true;
   record_.cgroup = cgroup_->record();
-  return {};
+  // From here on `delete --force` may kill what is in it. Where the process waits for the parent again, the
+  // next record comes before it can run anything; else this one has to.
+  bool recorded_next = run_ && !born_in_cgroup_ && !input_.sync_created;
+  return recorded_next ? Result<>{} : dir_.save(record_);
 }
 
 // What the child cannot do for itself: raising hard limits and lowering the OOM score need the initial user

@@ -31,7 +31,7 @@ struct JsonFields<runtime::StateRecord> {
        json_field<&R::rootfs>("rootfs"), json_field<&R::created>("created"), json_field<&R::owner>("owner"),
        json_field<&R::phase>("phase"), json_field<&R::pid>("pid"), json_field<&R::start_time>("startTime"),
        json_field<&R::rootless>("rootless"), json_field<&R::resctrl_group>("resctrlGroup"),
-       json_field<&R::cgroup>("cgroup")});
+       json_field<&R::cgroup_made>("cgroupMade"), json_field<&R::cgroup>("cgroup")});
 };
 
 }  // namespace onggi

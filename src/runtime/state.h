@@ -27,13 +27,18 @@ struct StateRecord {
   std::string id;
   std::string bundle;
   std::string rootfs;
-  std::string created;      // RFC 3339, UTC, nanoseconds
-  std::string owner;        // user name or number of whoever created it
-  std::string phase;        // "creating" until everything but start is done, then "created"
+  std::string created;  // RFC 3339, UTC, nanoseconds
+  std::string owner;    // user name or number of whoever created it
+  std::string phase;    // "creating" until everything but start is done, then "created"
+  // True when a dead creator had not got as far as making the cgroup: its paths are plans, not possessions.
+  [[nodiscard]] bool cgroup_only_planned() const { return phase == "creating" && !cgroup_made; }
   int pid = 0;              // init, in this process's pid namespace
   uint64_t start_time = 0;  // of pid, clock ticks since boot
   bool rootless = false;
   std::string resctrl_group;
+  // While "creating": false until the cgroup was made, so that what stands at its place may be somebody
+  // else's.
+  bool cgroup_made = false;
   CgroupRecord cgroup;
 };
 

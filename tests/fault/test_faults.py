@@ -129,6 +129,76 @@ class Kills(FaultTest):
                     self.assert_clean("a kill of delete at %s:%d" % (calls, n))
 
 
+class ForeignCgroup(FaultTest):
+    """linux.cgroupsPath names a cgroup that somebody else uses. The refusal comes after the container was recorded; a runtime that was killed
+    in between never owned the cgroup, so `delete --force` must neither signal nor remove anything in it."""
+
+    def setUp(self):
+        super().setUp()
+        self.inner = "/%s-foreign" % onggi_test.TAG
+        self.directories = [os.path.join(r + self.inner, "child") for r in onggi_test.cgroup_roots()]
+        self.sleeper = subprocess.Popen(["sleep", "1000"])
+        self.addCleanup(self._end)
+        for d in self.directories:
+            os.makedirs(d)  # an empty cgroup of theirs below, too
+            for name in ("cpuset.cpus", "cpuset.mems"):  # v1: a cpuset without these takes no process
+                if os.path.exists(os.path.join(d, name)) and onggi_test.cgroup_mode() != "v2":
+                    with open(os.path.join(os.path.dirname(os.path.dirname(d)), name)) as f:
+                        value = f.read()
+                    with open(os.path.join(os.path.dirname(d), name), "w") as f:
+                        f.write(value)
+            with open(os.path.join(os.path.dirname(d), "cgroup.procs"), "w") as f:
+                f.write(str(self.sleeper.pid))
+        self._leaks = onggi_test.LeakChecker(self.root)
+
+    def _end(self):
+        self.sleeper.kill()
+        self.sleeper.wait()
+        for d in self.directories:
+            for where in (d, os.path.dirname(d)):
+                onggi_test.wait_until(lambda where=where: self._removed(where), "cgroup %s is removed" % where)
+
+    @staticmethod
+    def _removed(where):
+        try:
+            os.rmdir(where)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        return True
+
+    def assert_untouched(self, what):
+        self.assertIsNone(self.sleeper.poll(), "the other owner's process was ended by " + what)
+        for d in self.directories:
+            self.assertTrue(os.path.isdir(d), "%s was removed by %s" % (d, what))
+            with open(os.path.join(os.path.dirname(d), "cgroup.procs")) as f:
+                self.assertEqual(str(self.sleeper.pid), f.read().strip(), "%s after %s" % (d, what))
+
+    @deviates(runc="not atomic", crun="not atomic")
+    def test_killed_before_the_refusal(self):
+        b = self.bundle("true")
+        b.linux["cgroupsPath"] = self.inner
+        where = b.write()
+        r = self.runtime("run", "--bundle", where, self.cid(), check=False)
+        self.assertNotEqual(0, r.rc)
+        self.assertIn("container's cgroup is not empty", r.err)
+        self.assert_untouched("a refused run")
+        injected = 0
+        for calls in ("mkdir,mkdirat", "openat", "newfstatat,fstat,statx", "rename,renameat,renameat2", "unlinkat,unlink,rmdir"):
+            for command in ("run", "create"):
+                for n in self.points(self.count(calls, command, "--bundle", where, self.cid())):
+                    with self.subTest("%s killed at %s %d" % (command, calls, n)):
+                        cid = self.cid()
+                        injected += self.traced("%s:signal=SIGKILL:when=%d" % (calls, n), command, "--bundle", where, cid)[1]
+                        self.runtime("kill", "--all", cid, "KILL", check=False)
+                        self.assert_untouched("kill --all after a kill at %s:%d" % (calls, n))
+                        self.runtime("delete", "--force", cid)
+                        self.assert_untouched("delete --force after a kill at %s:%d" % (calls, n))
+                        self.assert_clean("a kill of %s at %s:%d" % (command, calls, n))
+        self.assertGreater(injected, 20)
+
+
 class Cycles(RuntimeTest):
     """Create, start, delete over and over, a tenth of them killed at a random moment (ONGGI_CYCLES, default 200)."""
 
