@@ -26,6 +26,7 @@
 #include "runtime/monitor_log.h"
 #include "runtime/monitor_wire.h"
 #include "runtime/protocol.h"
+#include "sys/overlay.h"
 #include "sys/process.h"
 
 namespace onggi::runtime {
@@ -36,15 +37,23 @@ constexpr size_t kMaxClients = 16;  // per socket; further ones are refused by c
 constexpr size_t kBlock = 16384;
 char block[kBlock + 1];
 
+// Somebody who watches: engines' attach, logs in a terminal.
+struct Watcher {
+  UniqueFd socket;
+  bool lossless = false;  // asked that output waits for it (attach.sock, packet 3)
+};
+
 class Monitor {
  public:
   Monitor(const RuntimeContext& context, int control) : context_(context) {
     controls_.emplace_back(::fcntl(control, F_DUPFD_CLOEXEC, 3));
   }
   Result<> run();
+  // Executes the engine's command for the end in this process's place; returns only when there is none.
+  void hand_over();
 
  private:
-  Result<> create(std::string_view payload);
+  Result<> create(std::string_view payload, UniqueFd root);
   Result<> open_streams(bool stdin_open, UniqueFd (&child)[3]);
   Result<> receive_console();
   Result<> run_self(std::vector<std::string> words, const UniqueFd (&stdio)[3], std::string* error);
@@ -53,26 +62,35 @@ class Monitor {
   void serve();
   void tell(MonitorMessage type, std::string_view payload);
   void handle_control(UniqueFd& client);
-  void handle_attach(UniqueFd& client);
-  void handle_command(int client, MonitorMessage type, std::string_view payload);
-  void accept_client(int listener, std::vector<UniqueFd>& clients);
+  void handle_attach(Watcher& client);
+  Result<> attach_root(UniqueFd mount);
+  void flush_input();
+  [[nodiscard]] bool output_waits() const;
+  void handle_command(int client, MonitorMessage type, std::string_view payload, UniqueFd descriptor);
+  void accept_control();
+  void accept_watcher();
   bool forward(UniqueFd& from, int stream);
   void feed(std::string_view data);
   void resize(std::string_view payload);
   void look_for_ooms();
   void reap();
+  void wait_for_watchers();
   void finish();
 
   const RuntimeContext& context_;
   CreateBody options_;
   std::string id_, bundle_, directory_;
   LogWriter log_;
-  std::vector<UniqueFd> controls_, attached_;
+  std::vector<std::string> exit_command_;
+  std::vector<UniqueFd> controls_;
+  std::vector<Watcher> attached_;
+  std::string pending_input_;  // what the container has not taken yet; while there is some, no more is read
+  bool input_ends_ = false;
   UniqueFd control_listener_, attach_listener_, console_listener_;
   UniqueFd input_, out_, err_, master_, oom_, signals_;
   PidFd init_;
   int pid_ = -1;
-  bool created_ = false, ended_ = false;
+  bool created_ = false, started_ = false, ended_ = false;
   uint64_t ooms_ = 0;
   sys::ExitStatus status_;
   std::unique_ptr<Cgroup> cgroup_;
@@ -130,12 +148,21 @@ Result<> Monitor::receive_console() {
   return {};
 }
 
-Result<> Monitor::create(std::string_view payload) {
+// The engine started this process in a mount namespace of its own, so the root exists for it and its
+// container only.
+Result<> Monitor::attach_root(UniqueFd mount) {
+  TRY_VOID(sys::make_mounts_slave());
+  return sys::attach_mount(mount.get(), bundle_ + "/rootfs");
+}
+
+Result<> Monitor::create(std::string_view payload, UniqueFd root) {
   if (payload.size() < sizeof options_) return fail(Error::invalid("monitor: kCreate is too short"));
   memcpy(&options_, payload.data(), sizeof options_);
   payload.remove_prefix(sizeof options_);
   std::string log_path;
   for (std::string* field : {&id_, &bundle_, &directory_, &log_path}) *field = TRY(take_string(payload));
+  while (!payload.empty()) exit_command_.push_back(TRY(take_string(payload)));
+  if (root) TRY_VOID(attach_root(std::move(root)));
   if (directory_.empty() || directory_[0] != '/')
     return fail(Error::invalid("monitor: the directory must be absolute: '" + directory_ + "'"));
   if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST)
@@ -155,7 +182,10 @@ Result<> Monitor::create(std::string_view payload) {
   words.push_back(id_);
   std::string error;
   TRY_VOID(run_self(words, stdio, &error));
-  if (options_.terminal) TRY_VOID(receive_console());
+  if (options_.terminal) {
+    TRY_VOID(receive_console());
+    (void)::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
+  }
   return adopt();
 }
 
@@ -182,6 +212,7 @@ Result<> Monitor::start() {
   for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
   std::string error;
   TRY_VOID(run_self({"start", id_}, stdio, &error));
+  started_ = true;
   tell(MonitorMessage::kStarted, "");
   return {};
 }
@@ -191,10 +222,31 @@ void Monitor::tell(MonitorMessage type, std::string_view payload) {
     if (c && !send_message(c.get(), type, payload)) c.reset();
 }
 
+// Input waits for the container, and its senders with it: nothing is lost, and nothing but their own sockets
+// fills.
 void Monitor::feed(std::string_view data) {
+  if (!master_ && !input_) return;
+  pending_input_.append(data);
+  flush_input();
+}
+
+void Monitor::flush_input() {
   int to = master_ ? master_.get() : input_.get();
-  // A container that does not read its input loses what does not fit: the loop serves output first.
-  if (to >= 0) (void)!::write(to, data.data(), data.size());
+  while (!pending_input_.empty()) {
+    ssize_t n = to < 0 ? -1 : ::write(to, pending_input_.data(), pending_input_.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0) {  // nobody reads any more
+      pending_input_.clear();
+      input_.reset();
+      break;
+    }
+    pending_input_.erase(0, static_cast<size_t>(n));
+  }
+  pending_input_.shrink_to_fit();
+  if (!input_ends_) return;
+  input_ends_ = false;
+  input_.reset();
 }
 
 void Monitor::resize(std::string_view payload) {
@@ -205,11 +257,12 @@ void Monitor::resize(std::string_view payload) {
   (void)::ioctl(master_.get(), TIOCSWINSZ, &size);
 }
 
-void Monitor::handle_command(int client, MonitorMessage type, std::string_view payload) {
+void Monitor::handle_command(int client, MonitorMessage type, std::string_view payload, UniqueFd descriptor) {
   Result<> r = {};
   switch (type) {
     case MonitorMessage::kCreate:
-      r = created_ ? fail(Error::invalid("monitor: kCreate was sent before")) : create(payload);
+      r = created_ ? fail(Error::invalid("monitor: kCreate was sent before"))
+                   : create(payload, std::move(descriptor));
       ended_ |= !r && !created_;
       break;
     case MonitorMessage::kStart:
@@ -230,7 +283,8 @@ void Monitor::handle_command(int client, MonitorMessage type, std::string_view p
       feed(payload);
       break;
     case MonitorMessage::kCloseStdin:
-      input_.reset();
+      input_ends_ = true;
+      flush_input();
       break;
     default:
       r = fail(Error::invalid("monitor: unknown message " + std::to_string(static_cast<int>(type))));
@@ -238,9 +292,28 @@ void Monitor::handle_command(int client, MonitorMessage type, std::string_view p
   if (!r) send_message(client, MonitorMessage::kError, r.error().text());
 }
 
+// One packet, and the descriptor that may come with it.
+ssize_t receive_packet(int socket, char* packet, size_t size, UniqueFd& descriptor) {
+  iovec part = {packet, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t n = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (cmsghdr* c = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr; c && c->cmsg_type == SCM_RIGHTS) {
+    int fd;
+    memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    descriptor = UniqueFd(fd);
+  }
+  return n;
+}
+
 void Monitor::handle_control(UniqueFd& client) {
   static char packet[kMaxMessage];
-  ssize_t n = ::recv(client.get(), packet, sizeof packet, MSG_DONTWAIT);
+  UniqueFd descriptor;
+  ssize_t n = receive_packet(client.get(), packet, sizeof packet, descriptor);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) return client.reset();
   MessageHeader header;
@@ -252,26 +325,43 @@ void Monitor::handle_control(UniqueFd& client) {
                  "monitor: bad message: version or length (this is version 1)");
     return;
   }
-  handle_command(client.get(), header.type, {packet + sizeof header, size});
+  handle_command(client.get(), header.type, {packet + sizeof header, size}, std::move(descriptor));
 }
 
-void Monitor::handle_attach(UniqueFd& client) {
-  ssize_t n = ::recv(client.get(), block, kBlock, MSG_DONTWAIT);
+void Monitor::handle_attach(Watcher& client) {
+  ssize_t n = ::recv(client.socket.get(), block, kBlock, MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) return client.reset();
+  if (n <= 0) return client.socket.reset();
   std::string_view payload(block + 1, static_cast<size_t>(n) - 1);
   if (block[0] == 0)
     feed(payload);
   else if (block[0] == 1)
     resize(payload);
   else if (block[0] == 2)
-    input_.reset();
+    input_ends_ = true, flush_input();
+  else if (block[0] == 3)
+    client.lossless = true;
 }
 
-void Monitor::accept_client(int listener, std::vector<UniqueFd>& clients) {
-  UniqueFd client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  std::erase_if(clients, [](const UniqueFd& c) { return !c; });
-  if (client && clients.size() < kMaxClients) clients.push_back(std::move(client));
+void Monitor::accept_control() {
+  UniqueFd client(::accept4(control_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  std::erase_if(controls_, [](const UniqueFd& c) { return !c; });
+  if (client && controls_.size() < kMaxClients) controls_.push_back(std::move(client));
+}
+
+void Monitor::accept_watcher() {
+  UniqueFd client(::accept4(attach_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  std::erase_if(attached_, [](const Watcher& c) { return !c.socket; });
+  if (client && attached_.size() < kMaxClients) attached_.push_back({std::move(client)});
+}
+
+// Somebody asked not to lose anything and does not read now.
+bool Monitor::output_waits() const {
+  for (const auto& c : attached_) {
+    pollfd one = {c.socket.get(), POLLOUT, 0};
+    if (c.lossless && c.socket && ::poll(&one, 1, 0) == 0) return true;
+  }
+  return false;
 }
 
 // One block of output to the log and to whoever watches. False at the end of the stream.
@@ -285,7 +375,9 @@ bool Monitor::forward(UniqueFd& from, int stream) {
   log_.write(stream, {block + 1, static_cast<size_t>(n)});
   block[0] = static_cast<char>(stream);
   for (auto& c : attached_)
-    if (c && ::send(c.get(), block, static_cast<size_t>(n) + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) c.reset();
+    if (c.socket &&
+        ::send(c.socket.get(), block, static_cast<size_t>(n) + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+      c.socket.reset();
   return true;
 }
 
@@ -317,14 +409,24 @@ std::string exit_reason(const sys::ExitStatus& s, uint64_t ooms) {
   return text;
 }
 
+// At the end there is a last moment: who asked for every byte gets it if it reads within ten seconds.
+void Monitor::wait_for_watchers() {
+  for (auto& c : attached_) {
+    pollfd one = {c.socket.get(), POLLOUT, 0};
+    if (c.lossless && c.socket && ::poll(&one, 1, 10'000) == 0) c.socket.reset();
+  }
+}
+
 void Monitor::finish() {
   // Output that is still in the pipes; a daemon that inherited them does not hold the monitor up.
   for (auto [fd, stream] : {std::pair<UniqueFd*, int>{&out_, 1}, {&err_, 2}, {&master_, 1}}) {
     if (!*fd) continue;
     (void)::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
     int available = 0;
-    while (*fd && ::ioctl(fd->get(), FIONREAD, &available) == 0 && available > 0)
+    while (*fd && ::ioctl(fd->get(), FIONREAD, &available) == 0 && available > 0) {
+      wait_for_watchers();
       if (!forward(*fd, stream)) break;
+    }
   }
   log_.finish();
   if (!created_) return;
@@ -348,42 +450,56 @@ void Monitor::finish() {
 
 void Monitor::serve() {
   std::vector<pollfd> fds;
-  auto watch = [&](const UniqueFd& fd) { fds.push_back({fd.get(), POLLIN, 0}); };
-  fds.clear();
-  for (const UniqueFd* fd : {&signals_, &out_, &err_, &master_, &oom_, &control_listener_, &attach_listener_})
-    watch(*fd);
+  auto watch = [&](const UniqueFd& fd, bool wanted = true, short events = POLLIN) {
+    fds.push_back({wanted ? fd.get() : -1, events, 0});
+  };
+  bool output = !output_waits(), input = pending_input_.empty();
+  watch(signals_);
+  for (const UniqueFd* fd : {&out_, &err_}) watch(*fd, output);
+  watch(master_, output || !input, static_cast<short>((output ? POLLIN : 0) | (input ? 0 : POLLOUT)));
+  watch(oom_);
+  watch(control_listener_);
+  watch(attach_listener_);
+  watch(input_, !input, POLLOUT);
+  constexpr size_t kFixed = 8;
   size_t controls = controls_.size(), attached = attached_.size();
   for (auto& c : controls_) watch(c);
-  for (auto& c : attached_) watch(c);
+  // One that output waits for is asked whether it can take more.
+  for (auto& c : attached_)
+    watch(c.socket, true, static_cast<short>((input ? POLLIN : 0) | (output || !c.lossless ? 0 : POLLOUT)));
   if (::poll(fds.data(), fds.size(), -1) < 0) return;
   auto ready = [&](size_t i) { return fds[i].fd >= 0 && fds[i].revents != 0; };
   if (ready(1)) forward(out_, 1);
   if (ready(2)) forward(err_, 2);
-  if (ready(3)) forward(master_, 1);
+  if (ready(3) && (fds[3].revents & ~POLLOUT)) forward(master_, 1);
+  if (!input) flush_input();
   if (ready(4)) {
     (void)!::read(oom_.get(), block, 64);
     look_for_ooms();
   }
   for (size_t i = 0; i < controls; i++)
-    if (ready(7 + i)) handle_control(controls_[i]);
+    if (ready(kFixed + i)) handle_control(controls_[i]);
   for (size_t i = 0; i < attached; i++)
-    if (ready(7 + controls + i)) handle_attach(attached_[i]);
-  if (ready(5)) accept_client(control_listener_.get(), controls_);
-  if (ready(6)) accept_client(attach_listener_.get(), attached_);
+    if (ready(kFixed + controls + i) && (fds[kFixed + controls + i].revents & ~POLLOUT))
+      handle_attach(attached_[i]);
+  if (ready(5)) accept_control();
+  if (ready(6)) accept_watcher();
   if (ready(0)) {
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof info) == sizeof info)
       if (info.ssi_signo == SIGTERM && init_) (void)sys::pidfd_signal(init_.get(), SIGTERM);
     reap();
   }
-  // An engine that went away before it created anything leaves nothing to watch.
-  if (!created_ && std::none_of(controls_.begin(), controls_.end(),
-                                [](const UniqueFd& c) { return static_cast<bool>(c); }))
-    ended_ = true;
+  // An engine that went away before the container was let go leaves nothing to watch.
+  bool alone = std::none_of(controls_.begin(), controls_.end(),
+                            [](const UniqueFd& c) { return static_cast<bool>(c); });
+  if (alone && !created_) ended_ = true;
+  if (alone && created_ && !started_ && !ended_) (void)sys::pidfd_signal(init_.get(), SIGKILL);
 }
 
 Result<> Monitor::run() {
   if (!controls_[0]) return fail(Error::os("monitor: the control descriptor", ""));
+  (void)::setsid();  // the terminal's signals are for whoever watches, not for the service
   ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   sigset_t set;
   ::sigemptyset(&set);
@@ -396,11 +512,24 @@ Result<> Monitor::run() {
   return {};
 }
 
+void Monitor::hand_over() {
+  if (exit_command_.empty() || !created_) return;
+  std::vector<char*> argv;
+  for (auto& word : exit_command_) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execv(argv[0], argv.data());
+}
+
 }  // namespace
 
 Result<> run_monitor(const RuntimeContext& context, int control) {
   Monitor monitor(context, control);
-  return monitor.run();
+  TRY_VOID(monitor.run());
+  monitor.hand_over();
+  return {};
 }
 
 }  // namespace onggi::runtime

@@ -7,9 +7,14 @@
 // packet that is too short, too long (kMaxMessage) or of another version is answered by kError and ignored.
 //
 //   engine -> monitor
-//     kCreate   CreateBody, then the strings: id, bundle, directory, log path ("" : no log). Once, as the
-//     first message. kStart    no payload. After kCreated. kSignal   u32 signal number kResize   u16 rows,
-//     u16 columns (containers with a terminal) kStdin    bytes for standard input; kCloseStdin ends it
+//     kCreate   CreateBody, then the strings: id, bundle, directory, log path ("" : no log), and the words of
+//               the exit command (none: no command). Once, as the first message. With it may come one
+//               descriptor (SCM_RIGHTS): a detached mount, which the monitor attaches at BUNDLE/rootfs. It
+//               must then have been started in a mount namespace of its own.
+//     kStart    no payload. After kCreated. If every control connection ends before it, the container ends.
+//     kSignal   u32 signal number
+//     kResize   u16 rows, u16 columns (containers with a terminal)
+//     kStdin    bytes for standard input; kCloseStdin ends it
 //   monitor -> engine
 //     kCreated  u32 pid of the container's init in the monitor's pid namespace
 //     kStarted  no payload
@@ -17,13 +22,17 @@
 //     kExited   ExitBody, then the string: reason in words
 //     kError    string: what failed and why. After a failed kCreate or kStart the monitor ends.
 //
+// When the container has ended and all is told, the monitor executes the exit command in its own place (same
+// pid): the engine's way to record the end, and to remove or restart the container, without a daemon.
+//
 // Files in DIR (mode 0700): control.sock, attach.sock, pid, and, once the container has ended, exit.json
 // {"pid","exitCode","signal","oomKills","reason","finishedAt"}, written atomically before kExited is sent.
 //
 // attach.sock (SOCK_SEQPACKET): the monitor sends packets whose first byte is the stream (1 stdout, 2 stderr)
 // and the rest output; a client sends packets whose first byte is 0 (input follows), 1 (u16 rows, u16
-// columns), or 2 (end of input). A client that does not read is dropped when its socket buffer is full:
-// nobody who watches can slow a service down.
+// columns), 2 (end of input), or 3 (this client wants every byte: output waits for it). Any other client that
+// does not read is dropped when its socket buffer is full: who merely watches cannot slow a service down.
+// Input waits for the container to read it.
 //
 // Log: one JSON object per line, {"log":"text\n","stream":"stdout","time":"RFC 3339"}; lines over 16 KiB are
 // cut into objects without "\n". When the file would grow over `log_max_bytes` it becomes PATH.1, PATH.1

@@ -11,7 +11,7 @@
 
 namespace onggi::sys {
 
-Result<UniqueFd> connect_unix(const std::string& path) {
+Result<UniqueFd> connect_unix(const std::string& path, int type) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   std::string shown = path;
@@ -24,7 +24,7 @@ Result<UniqueFd> connect_unix(const std::string& path) {
     if (shown.size() >= sizeof address.sun_path) return fail(Error::os("connect to", path, ENAMETOOLONG));
   }
   memcpy(address.sun_path, shown.c_str(), shown.size() + 1);
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (!fd) return fail(Error::os("create a socket", ""));
   int r;
   do {

@@ -9,9 +9,9 @@
 
 namespace onggi::sys {
 
-// Connects a stream socket to the socket file at `path` (also when it is longer than the 107 bytes of
-// sun_path).
-Result<UniqueFd> connect_unix(const std::string& path);
+// Connects a socket (SOCK_STREAM or SOCK_SEQPACKET) to the socket file at `path` (also when it is longer than
+// the 107 bytes of sun_path).
+Result<UniqueFd> connect_unix(const std::string& path, int type = 1 /* SOCK_STREAM */);
 // One message with `data` (at least one byte) and the descriptor as SCM_RIGHTS.
 Result<> send_descriptor(int socket, int fd, std::string_view data);
 
