@@ -5,6 +5,7 @@
 #pragma once
 
 #include <utility>
+#include <vector>
 
 namespace onggi {
 
@@ -40,5 +41,8 @@ struct MountFd : UniqueFd {
 struct NsFd : UniqueFd {
   using UniqueFd::UniqueFd;
 };
+
+// Closes all of them, with one call for each run of neighbouring numbers.
+void close_all(std::vector<UniqueFd>& fds) noexcept;
 
 }  // namespace onggi

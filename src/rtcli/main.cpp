@@ -171,7 +171,7 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
                        (count < command.min_words ? "a minimum of " + std::to_string(command.min_words)
                                                   : "a maximum of " + std::to_string(command.max_words)) +
                        " argument(s); usage: onggi-runtime " + command.name + " " + command.usage));
-  i.context.root = global.get("root", default_root());
+  i.context.root = global.has("root") ? global.get("root") : default_root();
   i.context.systemd_cgroup = TRY(global.flag("systemd-cgroup"));
   std::string manager = global.get("cgroup-manager", "cgroupfs");
   if (manager != "cgroupfs" && manager != "systemd" && manager != "disabled")

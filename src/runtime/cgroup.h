@@ -96,8 +96,11 @@ class Cgroup {
   virtual Result<std::vector<int>> pids() = 0;
   // Sends `signal` to all; SIGKILL uses cgroup.kill where there is one, else freezes, signals, thaws (v1).
   virtual Result<> signal_all(int signal) = 0;
-  // Removes everything (leaf first), retrying while processes die; an absent cgroup is success.
-  virtual Result<> destroy() = 0;
+  // Removes everything (leaf first), retrying for `patience_ms` while processes die; an absent cgroup is
+  // success.
+  static constexpr int kRemovalPatienceMs = 5000;
+  Result<> destroy() { return destroy_within(kRemovalPatienceMs); }
+  virtual Result<> destroy_within(int patience_ms) = 0;
   virtual Result<CgroupStats> stats() = 0;
   // An fd that becomes readable (poll: POLLIN or POLLPRI) when the kernel reports an OOM kill, and the way to
   // read it.

@@ -503,13 +503,12 @@ Result<oci::StringMap> FsCgroup::exec_sub_cgroup(int init_pid) {
   return oci::StringMap{};
 }
 
-Result<> FsCgroup::destroy() {
-  constexpr int kPatienceMs = 5000;
+Result<> FsCgroup::destroy_within(int patience_ms) {
   tasks_.clear();
   Result<> first;
   for (const CgroupDirectory& dir : dirs_) {
     // Processes that do not die keep every hierarchy busy: waiting once is enough.
-    auto removed = sys::remove_cgroup(dir.path, first ? kPatienceMs : 0);
+    auto removed = sys::remove_cgroup(dir.path, first ? patience_ms : 0);
     if (!removed && may_leave_out(removed.error().os_errno())) continue;
     if (!removed && first) first = std::move(removed);
   }

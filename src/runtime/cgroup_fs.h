@@ -49,7 +49,7 @@ class FsCgroup final : public Cgroup {
   Result<bool> frozen() override;
   Result<std::vector<int>> pids() override;
   Result<> signal_all(int signal) override;
-  Result<> destroy() override;
+  Result<> destroy_within(int patience_ms) override;
   Result<CgroupStats> stats() override;
   Result<UniqueFd> oom_event_fd() override;
   Result<uint64_t> oom_kills() override;

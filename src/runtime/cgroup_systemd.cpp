@@ -125,7 +125,7 @@ class SystemdCgroup final : public Cgroup {
   }
   Result<> create_for_pid(int pid, const oci::Resources& resources) override;
   Result<> update(const oci::Resources& resources) override;
-  Result<> destroy() override;
+  Result<> destroy_within(int patience_ms) override;
 
   Result<std::vector<UniqueFd>> join_fds(const oci::StringMap& sub, JoinV2 v2) override {
     return TRY(fs())->join_fds(sub, v2);
@@ -205,10 +205,10 @@ Result<> SystemdCgroup::update(const oci::Resources& resources) {
 }
 
 // systemd removes its own directories when the scope ends; what it does not manage is removed here.
-Result<> SystemdCgroup::destroy() {
+Result<> SystemdCgroup::destroy_within(int patience_ms) {
   Result<> stopped = run_helper(user_, "stop", unit_.unit, {});
   if (fs_) {
-    Result<> removed = fs_->destroy();
+    Result<> removed = fs_->destroy_within(patience_ms);
     if (stopped && !removed) return removed;
   }
   return stopped;

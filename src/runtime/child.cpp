@@ -121,6 +121,15 @@ long send_fds(Child& c, ChildMessageKind kind, const int* fds, int count) {
 
 int close_fd(int fd) { return static_cast<int>(sys(__NR_close, fd)); }
 
+void close_fds(const int* fds, size_t count) {
+  for (size_t i = 0; i < count;) {
+    size_t end = i + 1;
+    while (end < count && fds[end] == fds[end - 1] + 1) end++;
+    sys(__NR_close_range, fds[i], fds[end - 1], 0);
+    i = end;
+  }
+}
+
 long stat_fd(int fd, struct statx* st) {
   return sys(__NR_statx, fd, ptr(""), AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_MNT_ID,
              ptr(st));
@@ -357,11 +366,9 @@ long join_cgroup(Child& c, uint32_t index) {
   auto* fds = reinterpret_cast<int*>(CMSG_DATA(header));
   size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   long r = 0;
-  for (size_t i = 0; i < count; i++) {
-    // "0" is this process; a pid would make the kernel wait for a grace period (4-12 ms on an idle machine).
-    if (r >= 0) r = sys(__NR_write, fds[i], ptr("0"), 1);
-    close_fd(fds[i]);
-  }
+  // "0" is this process; a pid would make the kernel wait for a grace period (4-12 ms on an idle machine).
+  for (size_t i = 0; i < count && r >= 0; i++) r = sys(__NR_write, fds[i], ptr("0"), 1);
+  close_fds(fds, count);
   return r < 0 ? r : 0;
 }
 
@@ -552,7 +559,7 @@ bool map_plan(Child& c, int fd) {
 extern "C" [[noreturn, gnu::used]] void onggi_child_main(long* stack) {
   using namespace onggi::child;
   static Child c;
-  c.root_fd = c.dev_fd = c.null_fd = c.empty_fd = c.sync_fd = c.report_fd = -1;
+  c.root_fd = c.dev_fd = c.cgroup_fd = c.null_fd = c.empty_fd = c.sync_fd = c.report_fd = -1;
   auto** argv = reinterpret_cast<char**>(stack + 1);
   if (stack[0] < 3) sys(__NR_exit_group, 125);
   c.sync_fd = c.report_fd = static_cast<int>(parse_number(argv[2]));

@@ -59,6 +59,7 @@ struct Child {
   int report_fd = -1;  // where a failure is told
   int root_fd = -1;    // the container's root, attached in this mount namespace
   int dev_fd = -1;     // its /dev
+  int cgroup_fd = -1;  // its tmpfs for cgroup v1 hierarchies
   int null_fd = -1;    // the host's /dev/null, checked to be 1:3
   int empty_fd = -1;   // an attached, empty, read-only tmpfs that masks directories
   uint64_t pending_ns = 0;
@@ -76,6 +77,8 @@ void send(Child& c, ChildMessageKind kind, uint32_t step, int32_t error, int32_t
 long send_fds(Child& c, ChildMessageKind kind, const int* fds, int count);
 long wait_answer(Child& c);
 int close_fd(int fd);
+// Closes them all, with one call for each run of neighbours.
+void close_fds(const int* fds, size_t count);
 // Resolves `path` inside the root: no magic links, never outside.
 long open_in_root(Child& c, const char* path, uint64_t flags, uint64_t resolve = 0);
 // The same, making what is missing: directories, and a regular file as the last part when `file`.

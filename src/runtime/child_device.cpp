@@ -43,10 +43,11 @@ struct Place {
   bool owned = false;
 };
 
-long find_place(Child& c, uint32_t in_dev, uint32_t path, Place* place) {
-  if (in_dev && c.dev_fd >= 0) {
-    place->dir = c.dev_fd;
-    place->name = text(c, in_dev);
+// With kInDev or kInCgroup `path` is a name in the directory that is open already.
+long find_place(Child& c, uint16_t flags, uint32_t path, Place* place) {
+  if (flags & (runtime::kInDev | runtime::kInCgroup)) {
+    place->dir = flags & runtime::kInDev ? c.dev_fd : c.cgroup_fd;
+    place->name = text(c, path);
     return 0;
   }
   place->dir = open_parent(c, text(c, path), &place->name);
@@ -129,7 +130,7 @@ long open_dev(Child& c) {
 long make_device(Child& c, const Step& s) {
   const auto& d = *reinterpret_cast<const DeviceStep*>(c.base + s.str);
   Place place;
-  long r = find_place(c, d.in_dev, d.path, &place);
+  long r = find_place(c, s.flags, d.in_dev ? d.in_dev : d.path, &place);
   if (r == 0) {
     r = d.bind ? bind_device(c, place, d) : mknod_device(c, place, d);
     // A device cgroup or a user namespace above this one forbids mknod: the host's node serves as well.
@@ -142,7 +143,8 @@ long make_device(Child& c, const Step& s) {
 
 long make_symlink(Child& c, const Step& s) {
   Place place;
-  long r = find_place(c, s.str_b + 5, s.str_b, &place);  // "/dev/" is five characters
+  bool kept = (s.flags & (runtime::kInDev | runtime::kInCgroup)) != 0;
+  long r = find_place(c, s.flags, kept ? static_cast<uint32_t>(s.a) : s.str_b, &place);
   if (r == 0) r = sys(__NR_symlinkat, ptr(text(c, s.str)), place.dir, ptr(place.name));
   if (place.owned) close_fd(static_cast<int>(place.dir));
   return r == -EEXIST ? 0 : r;

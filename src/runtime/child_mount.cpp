@@ -168,22 +168,68 @@ long attach_root(Child& c, const Step& s) {
   return 0;
 }
 
+namespace {
+
+// Where a tree goes: the destination itself, or a name in a kept tmpfs.
+struct Target {
+  long fd = -1;
+  const char* name = "";
+  bool owned = true;
+};
+
+long find_target(Child& c, const MountStep& m, Target* t) {
+  if (!(m.flags & (runtime::kMountInDev | runtime::kMountInCgroup))) {
+    t->fd = open_target(c, m, false);
+    return t->fd < 0 ? t->fd : 0;
+  }
+  t->fd = m.flags & runtime::kMountInDev ? c.dev_fd : c.cgroup_fd;
+  t->name = text(c, m.name);
+  t->owned = false;
+  long r = sys(__NR_mkdirat, t->fd, ptr(t->name), m.mode);
+  if (r < 0 && r != -EEXIST) note(c, "make ", t->name);
+  return r == -EEXIST ? 0 : r;
+}
+
+// A symlink as the last component is not followed (no MOVE_MOUNT_T_SYMLINKS).
+long attach_at(long tree, const Target& t) {
+  return sys(__NR_move_mount, tree, ptr(""), t.fd, ptr(t.name),
+             MOVE_MOUNT_F_EMPTY_PATH | (*t.name ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+long bind_fallback(Child& c, const MountStep& m) {
+  long tree = clone_tree(AT_FDCWD, text(c, m.fallback), true, false);
+  if (tree < 0) return tree;
+  // Private: where the container's tree is a slave of the host's, this mount would be one of the host's
+  // cgroup mount.
+  constexpr uint64_t kPrivate = 1 << 18;  // MS_PRIVATE
+  long r = set_attr(static_cast<int>(tree), m.attr_set, 0, kPrivate, false);
+  if (r == 0) return tree;
+  close_fd(static_cast<int>(tree));
+  return r;
+}
+
+}  // namespace
+
 long mount_new(Child& c, const Step& s) {
   const auto& m = *reinterpret_cast<const MountStep*>(c.base + s.str);
-  long target = open_target(c, m, false);
-  if (target < 0) return target;
-  long tree = new_tree(c, m);
-  if ((tree == -EPERM || tree == -EBUSY || tree == -ENODEV) && m.fallback) {
+  Target target;
+  if (long r = find_target(c, m, &target); r < 0) return r;
+  bool prefer_bind = (m.flags & runtime::kMountPreferBind) != 0;
+  long tree = prefer_bind ? bind_fallback(c, m) : -ENOENT;
+  if (tree < 0 && m.fstype) tree = new_tree(c, m);
+  if ((tree == -EPERM || tree == -EBUSY || tree == -ENODEV) && m.fallback && !prefer_bind) {
     // proc or sysfs without the namespaces that own it, cgroup2 without a cgroup namespace: show the host's
     // tree instead.
-    tree = clone_tree(AT_FDCWD, text(c, m.fallback), true, false);
-    if (tree >= 0) {
-      if (long r = set_attr(static_cast<int>(tree), m.attr_set, 0, 0, false); r < 0) tree = r;
-    }
+    tree = bind_fallback(c, m);
   }
-  long r = tree < 0 ? tree : attach(tree, target);
-  if (tree >= 0) close_fd(static_cast<int>(tree));
-  close_fd(static_cast<int>(target));
+  long r = tree < 0 ? tree : attach_at(tree, target);
+  if (r == 0 && (m.flags & runtime::kMountKeepDev))
+    c.dev_fd = static_cast<int>(tree);
+  else if (r == 0 && (m.flags & runtime::kMountKeepCgroup))
+    c.cgroup_fd = static_cast<int>(tree);
+  else if (tree >= 0)
+    close_fd(static_cast<int>(tree));
+  if (target.owned) close_fd(static_cast<int>(target.fd));
   if (r < 0 && (m.flags & runtime::kMountOptional)) return 0;
   return r;
 }
@@ -317,6 +363,7 @@ long readonly_path(Child& c, const Step& s) {
 long root_attr(Child& c, const Step& s) { return set_attr(c.root_fd, s.a, 0, 0, false); }
 
 long path_attr(Child& c, const Step& s) {
+  if (s.flags & runtime::kInCgroup) return set_attr(c.cgroup_fd, s.a, 0, 0, false);
   long target = open_in_root(c, text(c, s.str), O_PATH);
   if (target < 0) return target;
   long r = set_attr(static_cast<int>(target), s.a, 0, 0, false);

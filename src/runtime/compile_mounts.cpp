@@ -81,6 +81,8 @@ bool contains(const auto& list, const std::string& s) {
   return std::any_of(std::begin(list), std::end(list), [&](const char* e) { return s == e; });
 }
 
+constexpr uint32_t kDevPrefix = 5;  // "/dev/"
+
 struct Compiler {
   const CompileInput& in;
   CompiledPlan& plan;
@@ -88,6 +90,8 @@ struct Compiler {
   const oci::Spec& spec;
   uint64_t created = 0, joined = 0;
   bool cgroup_ready = false;
+  bool dev_kept =
+      false;  // the container's /dev is a tmpfs that the child has open, and nothing is mounted over it
 
   Compiler(const CompileInput& input, CompiledPlan& p) : in(input), plan(p), b(p.builder), spec(*input.spec) {
     for (const auto& ns : spec.linux.namespaces)
@@ -145,7 +149,8 @@ struct Compiler {
     b.add(op).str = at;
   }
 
-  void add_new(const oci::Mount& m, const oci::MountFlags& f, const std::string& fstype) {
+  void add_new(const oci::Mount& m, const oci::MountFlags& f, const std::string& fstype,
+               bool cgroup_top = false) {
     MountStep step = base(m, f);
     step.fstype = b.string(fstype);
     step.source = b.string(m.source.empty() ? fstype : m.source);
@@ -158,11 +163,27 @@ struct Compiler {
     if (fstype == "tmpfs") {
       if (f.tmpcopyup) step.flags |= kMountCopyUp;
       // Devices, and the directories of later mounts, have to be made in it first.
-      if (destination == "/dev") step.attr_set &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
+      if (destination == "/dev") {
+        step.attr_set &= ~static_cast<uint64_t>(MOUNT_ATTR_RDONLY);
+        if (!f.tmpcopyup) {
+          step.flags |= kMountKeepDev;
+          dev_kept = true;
+        }
+      }
       if (std::none_of(f.data.begin(), f.data.end(), [](const auto& d) { return d.first == "mode"; }))
         step.mode = 0755;
     }
+    if (in_kept_dev(destination) && !(step.flags & kMountCopyUp)) {
+      step.name = step.destination + kDevPrefix;
+      step.flags |= kMountInDev;
+    }
+    if (cgroup_top) step.flags |= kMountKeepCgroup;
     add_mount(Op::kMountNew, step);
+  }
+
+  bool in_kept_dev(const std::string& destination) const {
+    return dev_kept && destination.size() > kDevPrefix && destination.rfind("/dev/", 0) == 0 &&
+           destination.find('/', kDevPrefix) == std::string::npos;
   }
 
   Result<> add_bind(const oci::Mount& m, const oci::MountFlags& f, size_t index) {
@@ -220,12 +241,14 @@ struct Compiler {
     tmpfs.source = "tmpfs";
     tmpfs_flags.ms_set &= ~static_cast<uint64_t>(MS_RDONLY);
     tmpfs_flags.data = {{"mode", "755"}};
-    add_new(tmpfs, tmpfs_flags, "tmpfs");
+    add_new(tmpfs, tmpfs_flags, "tmpfs", true);
     std::string top = clean(m.destination);
     uint32_t attr = static_cast<uint32_t>(mount_attr_bits(f.ms_set));
     for (const auto& [name, h] : hierarchies()) {
       MountStep step;
       step.destination = b.string(top + "/" + name);
+      step.name = step.destination + static_cast<uint32_t>(top.size()) + 1;
+      step.flags = kMountInCgroup;
       step.attr_set = attr;
       step.source = b.string(cgroup_namespace() ? "cgroup" : h.own);
       if (cgroup_namespace()) {
@@ -238,26 +261,30 @@ struct Compiler {
             data.emplace_back(c, std::nullopt);
         }
         set_options(step, data, 0, "cgroup");
-        step.fallback = b.string(h.own);
-        add_mount(Op::kMountNew, step);
+        // The root of a new namespace is the container's own cgroup, so a bind of it shows the same as a new
+        // mount, at half the cost. A namespace that is joined may have another root.
+        if (created & CLONE_NEWCGROUP) step.flags |= kMountPreferBind;
       } else {
-        step.flags = kMountRecursive;
-        step.fd = -1;
-        add_mount(Op::kMountBind, step);
+        step.flags |= kMountPreferBind;
       }
+      step.fallback = b.string(h.own);
+      add_mount(Op::kMountNew, step);
       // "cpu,cpuacct": each controller is found under its own name, too.
       for (const auto& c : h.controllers) {
         if (c == name || c.rfind("name=", 0) == 0) continue;
-        uint32_t target = b.string(name), path = b.string(top + "/" + c);
+        uint32_t target = b.string(name), link = b.string(top + "/" + c);
         Step& s = b.add(Op::kSymlink);
         s.str = target;
-        s.str_b = path;
+        s.str_b = link;
+        s.a = link + top.size() + 1;
+        s.flags = kInCgroup;
       }
     }
     if (f.ms_set & MS_RDONLY) {
       uint32_t path = b.string(top);
       Step& s = b.add(Op::kPathAttr);
       s.str = path;
+      s.flags = kInCgroup;
       s.a = MOUNT_ATTR_RDONLY;
     }
   }
@@ -283,6 +310,8 @@ struct Compiler {
     oci::MountFlags f = TRY(oci::parse_mount_options(m.options));
     if (f.propagation_steps.size() > 2)
       return fail(Error::invalid("mounts[" + std::to_string(index) + "]: more than two propagation options"));
+    std::string destination = clean(m.destination);
+    if (destination == "/" || destination == "/dev") dev_kept = false;
     if (f.bind || m.type == "bind") return add_bind(m, f, index);
     if (f.idmap)
       return fail(Error::invalid("mounts[" + std::to_string(index) + "]: idmap is for bind mounts, not for " +
@@ -300,14 +329,17 @@ struct Compiler {
   void add_device(const std::string& path, uint32_t mode, uint64_t dev, uint32_t uid, uint32_t gid) {
     DeviceStep d;
     d.path = b.string(path);
-    if (path.rfind("/dev/", 0) == 0 && path.find('/', 5) == std::string::npos) d.in_dev = d.path + 5;
+    if (path.rfind("/dev/", 0) == 0 && path.find('/', kDevPrefix) == std::string::npos)
+      d.in_dev = d.path + kDevPrefix;
     d.mode = mode;
     d.dev = dev;
     d.uid = uid;
     d.gid = gid;
     d.bind = user_namespace() ? 1 : 0;
     uint32_t at = b.object(d);
-    b.add(Op::kDevice).str = at;
+    Step& s = b.add(Op::kDevice);
+    s.str = at;
+    if (d.in_dev) s.flags = kInDev;
   }
 
   // The kernel's encoding of a device number for mknod(2).
@@ -324,7 +356,7 @@ struct Compiler {
     // config-linux.md, "Default Devices"; console and ptmx are set up with the terminal and devpts.
     constexpr Default kDefaults[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
                                      {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
-    b.add(Op::kOpenDev);
+    if (!dev_kept) b.add(Op::kOpenDev);
     for (const auto& d : kDefaults) {
       bool given = std::any_of(spec.linux.devices.begin(), spec.linux.devices.end(),
                                [&](const oci::Device& e) { return clean(e.path) == d.path; });
@@ -347,6 +379,8 @@ struct Compiler {
       Step& s = b.add(Op::kSymlink);
       s.str = to;
       s.str_b = at;
+      s.a = at + kDevPrefix;
+      s.flags = kInDev;
     }
     b.add(Op::kPtmx);
     // The terminal is bound there at the end, when /dev may be read-only.

@@ -211,13 +211,16 @@ Result<> ProcessCompiler::run() {
   before.str = cwd;
   before.flags = kTolerateEperm;
   TRY_VOID(rlimits());
-  b.add(Op::kKeepCaps).a = 1;
+  // Only a change to another user than 0 takes capabilities away (capabilities(7), "Effect of user ID
+  // changes").
+  bool loses = p.user.uid != 0;
+  if (loses) b.add(Op::kKeepCaps).a = 1;
   groups_and_ids();
   // The change of user cleared the effective set; the last steps need it once more.
-  b.add(Op::kCapSet).flags = kRaiseAll;
+  if (loses) b.add(Op::kCapSet).flags = kRaiseAll;
   if (!p.no_new_privileges) seccomp();
   capabilities();
-  b.add(Op::kKeepCaps).a = 0;
+  if (loses) b.add(Op::kKeepCaps).a = 0;
   b.add(Op::kCwd).str = cwd;
   program();
   b.add(Op::kFindExec);

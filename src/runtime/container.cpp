@@ -223,6 +223,17 @@ Result<> kill_and_wait(const Opened& c, Cgroup* cgroup) {
                           ") is still alive 10 s after SIGKILL"));
 }
 
+// Ends what is left of the container's processes and removes its cgroup. The kernel removes only what is
+// empty, so the cgroup of a stopped container goes without a look at its processes when they are all gone.
+Result<> end_cgroup(const Opened& c, Cgroup* cgroup, Status status, bool force) {
+  bool simple = status == Status::kStopped && cgroup && !c.record.cgroup.systemd;
+  if (simple && cgroup->destroy_within(0)) return {};
+  // Also for a stopped container: without a pid namespace its children may live on.
+  if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
+    TRY_VOID(kill_and_wait(c, cgroup));
+  return cgroup ? cgroup->destroy() : Result<>{};
+}
+
 // runtime.md, lifecycle step 13: an error of a poststop hook is logged, and the remaining hooks run.
 void run_poststop(const RuntimeContext& context, const StateRecord& record, const oci::Spec& spec) {
   HookPlace place;
@@ -258,13 +269,10 @@ Result<> delete_container(const RuntimeContext& context, const std::string& id, 
   } else if (!c.record.cgroup.paths.empty() || !c.record.cgroup.unit.empty()) {
     cgroup = TRY(Cgroup::load(c.record.cgroup));
   }
-  // Also for a stopped container: without a pid namespace its children may live on.
-  if (force || status == Status::kCreated || (cgroup && !TRY(cgroup->pids()).empty()))
-    TRY_VOID(kill_and_wait(c, cgroup.get()));
-  if (cgroup) TRY_VOID_CTX(cgroup->destroy(), "delete container \"" + id + "\"");
+  TRY_VOID_CTX(end_cgroup(c, cgroup.get(), status, force), "delete container \"" + id + "\"");
   if (!c.record.resctrl_group.empty()) TRY_VOID(remove_resctrl_group(c.record.resctrl_group));
-  auto spec = load_spec(c.dir);
-  if (spec) run_poststop(context, c.record, *spec);
+  if (c.record.poststop_hooks)
+    if (auto spec = load_spec(c.dir)) run_poststop(context, c.record, *spec);
   return c.dir.remove();
 }
 

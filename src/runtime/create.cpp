@@ -49,6 +49,21 @@ Result<std::string> absolute_path(const std::string& path) {
   return std::string(resolved);
 }
 
+// The root file system's directory without symlinks in its path. `bundle` has none already, so one look is
+// enough at what stands directly in it.
+Result<std::string> root_directory(const std::string& path, const std::string& bundle) {
+  struct stat st;
+  std::string_view name = path;
+  bool inside = name.starts_with(bundle + "/");
+  if (inside) name.remove_prefix(bundle.size() + 1);
+  bool plain = inside && !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+  if (plain && ::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return path;
+  std::string resolved = TRY(absolute_path(path));
+  if (::stat(resolved.c_str(), &st) < 0) return fail(Error::os("stat", resolved));
+  if (!S_ISDIR(st.st_mode)) return fail(Error::invalid("'" + resolved + "' is not a directory"));
+  return resolved;
+}
+
 std::vector<sys::IdRange> ranges(const std::vector<oci::IdMapping>& maps) {
   std::vector<sys::IdRange> out;
   for (const auto& m : maps) out.push_back({m.container_id, m.host_id, m.size});
@@ -127,11 +142,7 @@ Result<> Creation::read_bundle() {
   record_.bundle = bundle;
   std::string rootfs = spec_.root.path;
   if (rootfs.empty() || rootfs[0] != '/') rootfs = bundle + "/" + rootfs;
-  record_.rootfs = TRY_CTX(absolute_path(rootfs), "root.path");
-  struct stat st;
-  if (::stat(record_.rootfs.c_str(), &st) < 0) return fail(Error::os("root.path: stat", record_.rootfs));
-  if (!S_ISDIR(st.st_mode))
-    return fail(Error::invalid("root.path: '" + record_.rootfs + "' is not a directory"));
+  record_.rootfs = TRY_CTX(root_directory(rootfs, bundle), "root.path");
   for (auto& m : spec_.mounts) {
     // config.md: a relative source of a bind mount is relative to the bundle.
     bool bind = m.type == "bind" ||
@@ -166,6 +177,7 @@ Result<> Creation::open_state() {
   record_.owner = ::getuid() == 0 ? "root" : std::to_string(::getuid());
   record_.phase = "creating";
   record_.rootless = context_.rootless;
+  record_.poststop_hooks = !spec_.hooks.poststop.empty();
   return {};
 }
 

@@ -257,6 +257,7 @@ Result<> Session::handle_sync(SyncPoint point) {
       break;
   }
   answer(socket_.get(), true, fds);
+  close_all(fds);
   return {};
 }
 

@@ -48,15 +48,15 @@ enum class Op : uint16_t {
   kAttachRoot,       // fd_a: detached tree or -1 (then the current directory is cloned); a: MS_REC wanted
   kMountNew,         // MountStep at blob
   kMountBind,        // MountStep at blob
-  kOpenDev,          // opens /dev of the container for the next device steps
+  kOpenDev,          // opens /dev of the container for the next device steps (where no kept tmpfs is there)
   kDevice,           // DeviceStep at blob
-  kSymlink,          // str: target, str_b: path in the container
+  kSymlink,          // str: target, str_b: path in the container; with kInDev or kInCgroup a: its name there
   kPtmx,             // /dev/ptmx -> pts/ptmx
   kMask,             // str
   kReadonly,         // str
   kRootAttr,         // a: MOUNT_ATTR_* set on the root mount
-  kPathAttr,         // str: a mount point in the container, a: MOUNT_ATTR_* set on it
-  kPivot,            // a: 0 pivot_root, 1 MS_MOVE + chroot
+  kPathAttr,  // str: a mount point in the container (kInCgroup: the kept tmpfs), a: MOUNT_ATTR_* set on it
+  kPivot,     // a: 0 pivot_root, 1 MS_MOVE + chroot
   kRootPropagation,  // a: MS_*
   kTouch,            // str: makes the file (and parents) inside the root
   kMkdir,            // str, a: mode: makes the directory (and parents) inside the root
@@ -91,6 +91,8 @@ enum StepFlags : uint16_t {
   kWantListener = 4,
   kConsoleBind = 8,
   kRaiseAll = 16,
+  kInDev = 32,     // the place is a name directly in the kept /dev
+  kInCgroup = 64,  // ... or in the kept tmpfs of the cgroup v1 hierarchies
 };
 
 // Points at which parent and child meet.
@@ -131,7 +133,7 @@ struct MountStep {
   uint32_t fallback = 0;             // kMountNew: path to bind recursively when the kernel says EPERM
   uint32_t flags = 0;                // MountStepFlags
   uint32_t mode = 0755;              // of directories that have to be made
-  uint32_t pad = 0;
+  uint32_t name = 0;                 // kMountInDev, kMountInCgroup: the last component of the destination
 };
 enum MountStepFlags : uint32_t {
   kMountRecursive = 1,  // bind the whole tree
@@ -143,6 +145,13 @@ enum MountStepFlags : uint32_t {
   kMountNoFollow = 32,  // do not follow a symlink at the destination
   kMountSourceNoFollow = 64,
   kMountCopySymlink = 128,  // a symlink as source is copied, not mounted
+  // A new, empty tmpfs stays open, so that what stands directly in it needs no resolution: nobody but these
+  // steps has put anything there, and a name in it is one component that is never followed.
+  kMountKeepDev = 256,
+  kMountKeepCgroup = 512,
+  kMountInDev = 1024,       // the destination is a name in the kept /dev
+  kMountInCgroup = 2048,    // ... or in the kept cgroup tmpfs
+  kMountPreferBind = 4096,  // kMountNew: bind the fallback, and make a new mount only where that is not there
 };
 
 struct DeviceStep {
@@ -163,7 +172,7 @@ struct PlanHeader {
   uint32_t argv = 0, argc = 0;
   uint32_t envp = 0, envc = 0;  // envp has two spare slots: HOME and the end
   uint32_t candidates = 0, candidate_count = 0;
-  uint32_t trace = 0;  // 1: report the time of each step
+  uint32_t pad = 0;
 };
 static_assert(std::is_trivially_copyable_v<PlanHeader> && std::is_trivially_copyable_v<Step>);
 static_assert(std::is_trivially_copyable_v<MountStep> && std::is_trivially_copyable_v<DeviceStep>);

@@ -70,7 +70,7 @@ namespace {
 std::string describe_mount(const PlanBuilder& b, const Step& s) {
   const auto& m = b.read<MountStep>(s.str);
   std::string what = s.op == Op::kMountBind ? "bind mount " : "mount ";
-  what += s.op == Op::kMountBind ? b.text(m.source) : b.text(m.fstype);
+  what += b.text(s.op == Op::kMountBind ? m.source : m.fstype ? m.fstype : m.fallback);
   what += " on ";
   what += b.text(m.destination);
   return what;

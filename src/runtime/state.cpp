@@ -30,8 +30,9 @@ struct JsonFields<runtime::StateRecord> {
       {json_field<&R::version>("version"), json_field<&R::id>("id"), json_field<&R::bundle>("bundle"),
        json_field<&R::rootfs>("rootfs"), json_field<&R::created>("created"), json_field<&R::owner>("owner"),
        json_field<&R::phase>("phase"), json_field<&R::pid>("pid"), json_field<&R::start_time>("startTime"),
-       json_field<&R::rootless>("rootless"), json_field<&R::resctrl_group>("resctrlGroup"),
-       json_field<&R::cgroup_made>("cgroupMade"), json_field<&R::cgroup>("cgroup")});
+       json_field<&R::rootless>("rootless"), json_field<&R::poststop_hooks>("poststopHooks"),
+       json_field<&R::resctrl_group>("resctrlGroup"), json_field<&R::cgroup_made>("cgroupMade"),
+       json_field<&R::cgroup>("cgroup")});
 };
 
 }  // namespace onggi
@@ -168,11 +169,11 @@ Result<> StateDir::save_config(std::string_view json) const {
 Result<std::string> StateDir::config_json() const { return read_file_at(dir_.get(), "config.json"); }
 
 Result<> StateDir::remove() {
-  for (const char* name : {"state.json", "exec.fifo", "status.fifo", "config.json"})
-    (void)::unlinkat(dir_.get(), name, 0);
+  // The record first: what is left after a kill here names nothing any more.
+  for (const char* name : {"state.json", "config.json"}) (void)::unlinkat(dir_.get(), name, 0);
   if (::rmdir(path_.c_str()) == 0 || errno == ENOENT) return {};
   if (errno != ENOTEMPTY) return fail(Error::os("remove the state directory", path_));
-  // Temporary files of a writer that was killed.
+  // FIFOs of a container that was never started, temporary files of a writer that was killed.
   UniqueFd again = TRY(open_at(dir_.get(), ".", O_RDONLY | O_DIRECTORY));
   struct Closer {
     void operator()(DIR* d) const { ::closedir(d); }

@@ -35,6 +35,7 @@ struct StateRecord {
   int pid = 0;              // init, in this process's pid namespace
   uint64_t start_time = 0;  // of pid, clock ticks since boot
   bool rootless = false;
+  bool poststop_hooks = true;  // false: delete has no need of the configuration
   std::string resctrl_group;
   // While "creating": false until the cgroup was made, so that what stands at its place may be somebody
   // else's.
