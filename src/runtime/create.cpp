@@ -27,6 +27,7 @@
 #include "runtime/cgroup_owner.h"
 #include "runtime/compile.h"
 #include "runtime/container.h"
+#include "runtime/handover.h"
 #include "runtime/hooks.h"
 #include "runtime/launch.h"
 #include "runtime/notify.h"
@@ -35,7 +36,6 @@
 #include "runtime/resctrl.h"
 #include "sys/mount.h"
 #include "sys/net_device.h"
-#include "sys/unix_socket.h"
 #include "sys/user_namespace.h"
 
 namespace onggi::runtime {
@@ -112,10 +112,10 @@ class Creation {
   policy::SeccompProgram seccomp_;
   std::vector<NsFd> namespace_fds_;
   std::vector<MountFd> prepared_fds_;
-  UniqueFd proc_, exec_fifo_, status_fifo_, console_socket_, pidfd_socket_;
+  UniqueFd proc_, exec_fifo_, status_fifo_;
+  Handover handover_;
   CompileInput input_;
   CompiledPlan plan_;
-  UniqueFd console_;
   Rollback rollback_;
 };
 
@@ -163,11 +163,7 @@ Result<> Creation::check_terminal() {
   if (!terminal && !options_.console_socket.empty())
     return fail(Error::invalid(
         "cannot use console socket if the runtime will not allocate tty: process.terminal is false"));
-  if (!options_.console_socket.empty())
-    console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
-  if (!options_.pidfd_socket.empty())
-    pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
-  return {};
+  return handover_.connect(options_.console_socket, options_.pidfd_socket);
 }
 
 Result<> Creation::open_state() {
@@ -320,11 +316,8 @@ Result<> Creation::record_created(int pid) {
   record_.cgroup = cgroup_->record();
   TRY_VOID(dir_.save(record_));
   if (!options_.pid_file.empty()) {
-    std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
-    TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
+    TRY_VOID(write_pid_file(options_.pid_file, pid));
     rollback_.push([this] { (void)::unlink(options_.pid_file.c_str()); });
-    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0)
-      return fail(Error::os("pid file: rename", options_.pid_file));
   }
   return {};
 }
@@ -383,13 +376,7 @@ LaunchHandlers Creation::handlers() {
     return run_hooks(spec_.hooks.start_container, "startContainer",
                      state_json(record_, spec_, Status::kCreated, pid), place);
   };
-  h.console = [this](UniqueFd master) -> Result<> {
-    if (!console_socket_) {
-      console_ = std::move(master);
-      return {};
-    }
-    return sys::send_descriptor(console_socket_.get(), master.get(), "/dev/ptmx");
-  };
+  h.console = [this](UniqueFd master) { return handover_.take_console(std::move(master)); };
   h.seccomp_listener = [this](UniqueFd listener, int pid) -> Result<> {
     return send_seccomp_listener(*spec_.linux.seccomp, listener.get(), pid,
                                  state_json(record_, spec_, Status::kCreating, pid));
@@ -439,8 +426,7 @@ Result<Started> Creation::go() {
     (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);
     (void)sys::wait_pidfd(child.pidfd.get());
   });
-  if (pidfd_socket_)
-    TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  TRY_VOID(handover_.send_pidfd(child.pidfd.get()));
   if (run_ && !spec_.hooks.poststart.empty()) {
     HookPlace host;
     host.directory = record_.bundle;
@@ -451,7 +437,7 @@ Result<Started> Creation::go() {
   Started started;
   started.pid = child.pid;
   started.pidfd = std::move(child.pidfd);
-  started.console = std::move(console_);
+  started.console = handover_.console();
   return started;
 }
 

@@ -15,11 +15,11 @@
 #include "policy/seccomp.h"
 #include "runtime/compile.h"
 #include "runtime/container.h"
+#include "runtime/handover.h"
 #include "runtime/launch.h"
 #include "runtime/notify.h"
 #include "runtime/resctrl.h"
 #include "sys/mount.h"
-#include "sys/unix_socket.h"
 
 namespace onggi::runtime {
 
@@ -110,7 +110,8 @@ class Execution {
   oci::Spec spec_;
   oci::Process process_;
   PidFd init_;
-  UniqueFd proc_, console_socket_, pidfd_socket_, console_;
+  UniqueFd proc_;
+  Handover handover_;
   policy::SeccompProgram seccomp_;
   std::unique_ptr<Cgroup> cgroup_;
   CompiledPlan plan_;
@@ -135,14 +136,9 @@ Result<> Execution::open_container() {
 }
 
 Result<> Execution::open_sockets() {
-  if (!options_.console_socket.empty()) {
-    if (!process_.terminal)
-      return fail(Error::invalid("cannot use console socket if the process has no terminal: add --tty"));
-    console_socket_ = TRY_CTX(sys::connect_unix(options_.console_socket), "console socket");
-  }
-  if (!options_.pidfd_socket.empty())
-    pidfd_socket_ = TRY_CTX(sys::connect_unix(options_.pidfd_socket), "pidfd socket");
-  return {};
+  if (!options_.console_socket.empty() && !process_.terminal)
+    return fail(Error::invalid("cannot use console socket if the process has no terminal: add --tty"));
+  return handover_.connect(options_.console_socket, options_.pidfd_socket);
 }
 
 Result<> Execution::compile() {
@@ -185,20 +181,9 @@ LaunchHandlers Execution::handlers() {
                           std::to_string(*process_.oom_score_adj));
       if (!r && !context_.rootless) return r;
     }
-    if (options_.pid_file.empty()) return {};
-    std::string temporary = options_.pid_file + ".tmp." + std::to_string(::getpid());
-    TRY_VOID_CTX(write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644), "pid file");
-    if (::rename(temporary.c_str(), options_.pid_file.c_str()) < 0)
-      return fail(Error::os("pid file: rename", options_.pid_file));
-    return {};
+    return options_.pid_file.empty() ? Result<>{} : write_pid_file(options_.pid_file, pid);
   };
-  h.console = [this](UniqueFd master) -> Result<> {
-    if (!console_socket_) {
-      console_ = std::move(master);
-      return {};
-    }
-    return sys::send_descriptor(console_socket_.get(), master.get(), "/dev/ptmx");
-  };
+  h.console = [this](UniqueFd master) { return handover_.take_console(std::move(master)); };
   h.seccomp_listener = [this](UniqueFd listener, int pid) -> Result<> {
     return send_seccomp_listener(*spec_.linux.seccomp, listener.get(), pid,
                                  state_json(record_, spec_, Status::kRunning, record_.pid));
@@ -235,12 +220,11 @@ Result<Started> Execution::go() {
   LaunchArgs args;
   args.plan = &plan_;
   Launched child = TRY(launch_in_cgroup(args));
-  if (pidfd_socket_)
-    TRY_VOID_CTX(sys::send_descriptor(pidfd_socket_.get(), child.pidfd.get(), "pidfd"), "pidfd socket");
+  TRY_VOID(handover_.send_pidfd(child.pidfd.get()));
   Started started;
   started.pid = child.pid;
   started.pidfd = std::move(child.pidfd);
-  started.console = std::move(console_);
+  started.console = handover_.console();
   return started;
 }
 
