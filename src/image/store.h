@@ -30,8 +30,6 @@
 #include "image/reference.h"
 #include "oci/image_spec.h"
 
-struct sqlite3;
-
 namespace onggi::image {
 
 // How an unpacked layer lies on disk.
@@ -119,6 +117,7 @@ struct StoreOptions {
 };
 
 class Store;
+struct StoreState;  // store_state.h
 
 // One layer being made. Holds the layer's lock, so one process makes it and others wait. Without commit() the
 // destructor moves what was made to trash.
@@ -137,7 +136,7 @@ class LayerWriter {
  private:
   friend class Store;
   LayerWriter() = default;
-  Store* store_ = nullptr;
+  StoreState* store_ = nullptr;  // the Store must outlive this
   oci::Digest diff_id_;
   UniqueFd lock_, directory_;
   std::string name_;  // in tmp/
@@ -163,7 +162,7 @@ class BlobWriter {
  private:
   friend class Store;
   BlobWriter() = default;
-  Store* store_ = nullptr;
+  StoreState* store_ = nullptr;  // the Store must outlive this
   oci::Digest digest_;
   UniqueFd lock_, file_;
   std::string name_;
@@ -235,17 +234,11 @@ class Store {
   // without files go (and images that need them say so), files without rows go to trash.
   Result<CheckReport> check(bool repair, bool deep);
 
-  [[nodiscard]] const std::string& root() const { return root_; }  // ROOT/images
+  [[nodiscard]] const std::string& root() const;  // ROOT/images
 
  private:
-  friend class LayerWriter;
-  friend class BlobWriter;
-  struct Database;
-  Store();
-  std::string root_;
-  UniqueFd directory_;
-  std::string boot_id_;
-  std::unique_ptr<Database> db_;
+  explicit Store(std::unique_ptr<StoreState> state);
+  std::unique_ptr<StoreState> state_;
 };
 
 }  // namespace onggi::image
