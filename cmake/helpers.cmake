@@ -12,6 +12,14 @@ if(ONGGI_TESTS AND NOT ONGGI_SANITIZE AND NOT ONGGI_COVERAGE)
   endif()
 endif()
 
+# libexec/onggi/onggi-criu: checkpoint and restore, of the runtime's own modules and linked as the runtime is.
+add_executable(onggi-criu ${CMAKE_SOURCE_DIR}/bin/onggi-criu.cpp)
+target_link_libraries(onggi-criu PRIVATE onggi_rtcli)
+set_target_properties(onggi-criu PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/libexec/onggi)
+if(NOT ONGGI_SANITIZE AND NOT ONGGI_COVERAGE)
+  target_link_options(onggi-criu PRIVATE -static -no-pie)
+endif()
+
 # libexec/onggi: dynamic programs that the static runtime executes for cold work. systemd's library has no static form.
 find_package(PkgConfig QUIET)
 if(PkgConfig_FOUND)

@@ -40,7 +40,8 @@ Result<Args> Args::parse(const std::vector<Option>& options, const std::vector<s
       value = word.substr(equals + 1);
     } else if (option->has_value) {
       if (++i >= words.size())
-        return fail(Error::invalid("option --" + std::string(option->name) + " needs a value"));
+        // Podman looks for these four words to learn whether an option is known.
+        return fail(Error::invalid("option --" + std::string(option->name) + ": flag needs an argument"));
       value = words[i];
     }
     args.values_.emplace_back(option->name, std::move(value));

@@ -24,6 +24,7 @@ struct Command {
   size_t min_words, max_words;                       // positional
   Result<int> (*run)(const Invocation& invocation);  // the exit code
   int error_code = 1;
+  bool elsewhere = false;  // another program reads the words, help included
 };
 
 const std::vector<Command>& commands();
@@ -48,12 +49,18 @@ Result<int> run_checkpoint(const Invocation& i);
 Result<int> run_restore(const Invocation& i);
 Result<int> run_monitor(const Invocation& i);
 
+// checkpoint and restore are a program of their own (libexec/onggi/onggi-criu) with the same command line,
+// which has these commands only; run_checkpoint and run_restore of onggi-runtime become that program.
+const std::vector<Command>& criu_commands();
+// All words that this program was started with.
+const std::vector<std::string>& command_line();
+
 // Shows warnings now: before a command that stays in the foreground waits.
 void flush_warnings();
 // Writes to standard output; a closed pipe is an error.
 Result<> print(std::string_view text);
 
-// The whole program.
-int main(int argc, char** argv);
+// The whole program, with the commands of the table.
+int main(int argc, char** argv, const std::vector<Command>& table);
 
 }  // namespace onggi::rtcli

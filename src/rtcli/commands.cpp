@@ -69,39 +69,11 @@ std::vector<Option> update_options() {
           value("memory", "memory limit in bytes; -1: unlimited"),
           value("memory-reservation", "soft memory limit in bytes"),
           value("memory-swap", "memory and swap limit in bytes; -1: unlimited"),
-          value("kernel-memory", "(obsolete; do not use)"),
-          value("kernel-memory-tcp", "(obsolete; do not use)"),
+          value("kernel-memory", "(obsolete, no effect)"),
+          value("kernel-memory-tcp", "(obsolete, no effect)"),
           value("pids-limit", "number of processes; -1: unlimited"),
           value("l3-cache-schema", "Intel RDT L3 cache schema"),
           value("mem-bw-schema", "Intel RDT memory bandwidth schema")};
-}
-
-std::vector<Option> criu_options(bool restore) {
-  std::vector<Option> list = {
-      {"image-path", 0, true, "DIR", "directory of the checkpoint's images"},
-      {"work-path", 0, true, "DIR", "directory of logs"},
-      {"tcp-established", 0, false, "", "allow open TCP connections"},
-      {"tcp-skip-in-flight", 0, false, "", "skip TCP connections in flight"},
-      {"link-remap", 0, false, "", "allow links to deleted files"},
-      {"ext-unix-sk", 0, false, "", "allow external Unix sockets"},
-      {"shell-job", 0, false, "", "allow a process with the caller's terminal"},
-      {"file-locks", 0, false, "", "handle file locks"},
-      {"manage-cgroups-mode", 0, true, "soft|full|strict|ignore", "how cgroups are treated"},
-      {"empty-ns", 0, true, "network", "recreate the namespace, but not its content"},
-      {"lsm-profile", 0, true, "TYPE:NAME", "security profile to restore with"},
-      {"lsm-mount-context", 0, true, "LABEL", "mount context to restore with"}};
-  if (restore) {
-    for (const Option& o : {kBundle, kConsoleSocket, kPidfdSocket, kPidFile, kNoPivot, kPreserveFds, kDetach})
-      list.push_back(o);
-    list.push_back({"no-subreaper", 0, false, "", "do not adopt orphans of the container"});
-  } else {
-    list.push_back({"parent-path", 0, true, "DIR", "earlier pre-dump to build on"});
-    list.push_back({"leave-running", 0, false, "", "let the container run on"});
-    list.push_back({"pre-dump", 0, false, "", "dump memory only, and let the container run on"});
-    list.push_back({"auto-dedup", 0, false, "", "remove duplicate pages of earlier dumps"});
-    list.push_back({"status-fd", 0, true, "FD", "a byte is written there when the dump is ready"});
-  }
-  return list;
 }
 
 }  // namespace
@@ -152,8 +124,8 @@ const std::vector<Command>& commands() {
        0,
        run_spec},
       {"features", "", "print what this runtime supports (JSON)", {}, 0, 0, run_features},
-      {"checkpoint", "ID", "save a running container by CRIU", criu_options(false), 1, 1, run_checkpoint},
-      {"restore", "ID", "restore a container by CRIU", criu_options(true), 1, 1, run_restore},
+      {"checkpoint", "ID", "save a running container by CRIU", {}, 1, 1, run_checkpoint, 1, true},
+      {"restore", "ID", "restore a container by CRIU", {}, 1, 1, run_restore, 1, true},
       {"monitor",
        "",
        "supervise one container (protocol: runtime/protocol.h)",

@@ -28,11 +28,14 @@ const std::vector<Option>& global_options() {
       {"cgroup-manager", 0, true, "NAME",
        "cgroupfs (default), systemd, or disabled (no cgroup, limits are left out)"},
       {"rootless", 0, true, "true|false|auto", "leave out what needs root (default: auto)"},
-      {"criu", 0, true, "PATH", "(obsolete; do not use)"},
+      {"criu", 0, true, "PATH", "(ignored: criu is looked up in $PATH)"},
       {"help", 'h', false, "", "print this help"},
       {"version", 'v', false, "", "print the version"}};
   return kOptions;
 }
+
+const std::vector<Command>* table;
+std::vector<std::string> started_with;
 
 struct Log {
   UniqueFd file;
@@ -113,7 +116,7 @@ std::string global_help() {
   std::string text =
       "NAME:\n  onggi-runtime - runs containers as the Open Container Initiative specifies\n\n"
       "USAGE:\n  onggi-runtime [OPTION...] COMMAND [OPTION...] [WORD...]\n\nCOMMANDS:\n";
-  for (const auto& c : commands()) {
+  for (const auto& c : *table) {
     std::string left = std::string("  ") + c.name;
     left.resize(14, ' ');
     text += left + c.help + "\n";
@@ -154,6 +157,7 @@ Result<> open_log(const Args& args) {
 
 Result<int> dispatch(const Command& command, const Args& global, const std::vector<std::string>& words) {
   Invocation i;
+  if (command.elsewhere) return command.run(i);
   for (const auto& w : words) {
     if (w == "--help" || w == "-h") {
       TRY_VOID(print(command_help(command)));
@@ -162,7 +166,7 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
     if (w.empty() || w[0] != '-') break;
   }
   // What follows the id of `exec` and `ps` belongs to another program.
-  bool own_words_only = command.max_words < 1000 || command.run == run_delete;
+  bool own_words_only = command.max_words < 1000 || command.name == std::string_view("delete");
   i.args = TRY(Args::parse(command.options, words, own_words_only));
   size_t count = i.args.rest().size();
   if (count < command.min_words || count > command.max_words)
@@ -197,9 +201,8 @@ int run(const std::vector<std::string>& words) {
   if (global->has("help") || global->rest().empty() || global->rest()[0] == "help")
     return print(global_help()) ? 0 : 1;
   if (auto r = open_log(*global); !r) return report(r.error().text(), 1);
-  if (global->has("criu")) warn("--criu ignored (criu binary from $PATH is used); do not use");
   const std::string& name = global->rest()[0];
-  for (const Command& command : commands()) {
+  for (const Command& command : *table) {
     if (name != command.name) continue;
     auto r = dispatch(command, *global, {global->rest().begin() + 1, global->rest().end()});
     if (!r) return report(name + " failed: " + r.error().text(), command.error_code);
@@ -213,9 +216,12 @@ int run(const std::vector<std::string>& words) {
 
 Result<> print(std::string_view text) { return write_all(STDOUT_FILENO, text, "standard output"); }
 
-int main(int argc, char** argv) {
-  std::vector<std::string> words(argv + 1, argv + argc);
-  int code = run(words);
+const std::vector<std::string>& command_line() { return started_with; }
+
+int main(int argc, char** argv, const std::vector<Command>& commands) {
+  table = &commands;
+  started_with.assign(argv, argv + argc);
+  int code = run({started_with.begin() + 1, started_with.end()});
   // Nothing is left to flush: skip destructors of what the process owned until its end.
   ::_exit(code);
 }

@@ -8,6 +8,7 @@
 #include "base/scope.h"
 #include "runtime/cgroup_fs.h"
 #include "runtime/cgroup_stats.h"
+#include "runtime/helper_program.h"
 #include "runtime/systemd_properties.h"
 #include "sys/cgroup.h"
 #include "sys/process.h"
@@ -17,33 +18,10 @@ namespace {
 
 constexpr const char* kHelperName = "onggi-systemd-helper";
 
-// Beside the runtime (../libexec/onggi, which a build directory and an installation both have), else where
-// packages install it.
-Result<std::string> find_helper() {
-  std::string tried;
-  char self[4096];
-  ssize_t n = ::readlink("/proc/self/exe", self, sizeof self);
-  std::vector<std::string> candidates;
-  if (n > 0 && static_cast<size_t>(n) < sizeof self) {
-    std::string directory(self, static_cast<size_t>(n));
-    directory.resize(directory.rfind('/'));
-    candidates.push_back(directory + "/../libexec/onggi/" + kHelperName);
-  }
-  for (const char* prefix : {"/usr/local", "/usr"})
-    candidates.push_back(std::string(prefix) + "/libexec/onggi/" + kHelperName);
-  for (const std::string& path : candidates) {
-    if (::access(path.c_str(), X_OK) == 0) return path;
-    tried += (tried.empty() ? "'" : ", '") + path + "'";
-  }
-  return fail(Error::not_found("--systemd-cgroup needs the program " + std::string(kHelperName) +
-                               ", which is at none of " + tried +
-                               "; install it, or leave out --systemd-cgroup"));
-}
-
 // Runs the helper and waits; its standard error is the reason of a failure.
 Result<> run_helper(bool user, const char* verb, const std::string& unit,
                     const std::vector<SystemdProperty>& properties) {
-  std::string helper = TRY(find_helper());
+  std::string helper = TRY(find_helper(kHelperName, "--systemd-cgroup", "or leave out --systemd-cgroup"));
   std::vector<std::string> words = {kHelperName};
   if (user) words.emplace_back("--user");
   words.emplace_back(verb);

@@ -102,4 +102,7 @@ struct ProcessInput {
 };
 Result<> compile_process(const ProcessInput& input, CompiledPlan& plan);
 
+// Lexical clean-up of an absolute path inside the container: "//a/./b/../c/" -> "/a/c".
+std::string clean_path(const std::string& path);
+
 }  // namespace onggi::runtime

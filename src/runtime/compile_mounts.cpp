@@ -28,6 +28,25 @@
 
 namespace onggi::runtime {
 
+std::string clean_path(const std::string& path) {
+  std::vector<std::string> parts;
+  size_t at = 0;
+  while (at < path.size()) {
+    size_t end = std::min(path.find('/', at), path.size());
+    std::string part = path.substr(at, end - at);
+    at = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else {
+      parts.push_back(std::move(part));
+    }
+  }
+  std::string out;
+  for (const auto& part : parts) out += "/" + part;
+  return out.empty() ? "/" : out;
+}
+
 namespace {
 
 // Flags of the superblock, which the new mount interface takes as options.
@@ -56,26 +75,6 @@ constexpr const char* kProcFiles[] = {"/proc/cpuinfo",
                                       "/proc/net/dev",
                                       "/proc/sys/kernel/ns_last_pid",
                                       "/proc/sys/crypto/fips_enabled"};
-
-// Lexical clean-up of an absolute path inside the container: "//a/./b/../c/" -> "/a/c".
-std::string clean(const std::string& path) {
-  std::vector<std::string> parts;
-  size_t at = 0;
-  while (at < path.size()) {
-    size_t end = std::min(path.find('/', at), path.size());
-    std::string part = path.substr(at, end - at);
-    at = end + 1;
-    if (part.empty() || part == ".") continue;
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else {
-      parts.push_back(std::move(part));
-    }
-  }
-  std::string out;
-  for (const auto& part : parts) out += "/" + part;
-  return out.empty() ? "/" : out;
-}
 
 bool contains(const auto& list, const std::string& s) {
   return std::any_of(std::begin(list), std::end(list), [&](const char* e) { return s == e; });
@@ -111,7 +110,7 @@ struct Compiler {
 
   MountStep base(const oci::Mount& m, const oci::MountFlags& f) {
     MountStep step;
-    std::string destination = clean(m.destination);
+    std::string destination = clean_path(m.destination);
     step.destination = b.string(destination);
     MountAttributes attributes = mount_attributes(f);
     step.attr_set = attributes.set;
@@ -155,7 +154,7 @@ struct Compiler {
     step.fstype = b.string(fstype);
     step.source = b.string(m.source.empty() ? fstype : m.source);
     set_options(step, f.data, f.ms_set, fstype);
-    std::string destination = clean(m.destination);
+    std::string destination = clean_path(m.destination);
     if (fstype == "proc" || fstype == "sysfs") {
       step.flags |= kMountDirectoryOnly | kMountAllowProc;
       if (user_namespace()) step.fallback = b.string(fstype == "proc" ? "/proc" : "/sys");
@@ -242,7 +241,7 @@ struct Compiler {
     tmpfs_flags.ms_set &= ~static_cast<uint64_t>(MS_RDONLY);
     tmpfs_flags.data = {{"mode", "755"}};
     add_new(tmpfs, tmpfs_flags, "tmpfs", true);
-    std::string top = clean(m.destination);
+    std::string top = clean_path(m.destination);
     uint32_t attr = static_cast<uint32_t>(mount_attr_bits(f.ms_set));
     for (const auto& [name, h] : hierarchies()) {
       MountStep step;
@@ -310,7 +309,7 @@ struct Compiler {
     oci::MountFlags f = TRY(oci::parse_mount_options(m.options));
     if (f.propagation_steps.size() > 2)
       return fail(Error::invalid("mounts[" + std::to_string(index) + "]: more than two propagation options"));
-    std::string destination = clean(m.destination);
+    std::string destination = clean_path(m.destination);
     if (destination == "/" || destination == "/dev") dev_kept = false;
     if (f.bind || m.type == "bind") return add_bind(m, f, index);
     if (f.idmap)
@@ -359,12 +358,12 @@ struct Compiler {
     if (!dev_kept) b.add(Op::kOpenDev);
     for (const auto& d : kDefaults) {
       bool given = std::any_of(spec.linux.devices.begin(), spec.linux.devices.end(),
-                               [&](const oci::Device& e) { return clean(e.path) == d.path; });
+                               [&](const oci::Device& e) { return clean_path(e.path) == d.path; });
       if (!given) add_device(d.path, S_IFCHR | 0666, kernel_dev(d.major, d.minor), 0, 0);
     }
     for (const auto& d : spec.linux.devices) {
       uint32_t type = d.type == "b" ? S_IFBLK : d.type == "p" ? S_IFIFO : S_IFCHR;
-      std::string path = clean(d.path);
+      std::string path = clean_path(d.path);
       if (path == "/dev/ptmx") continue;  // always pts/ptmx: another instance's would be a way out
       add_device(path, type | (d.file_mode.value_or(0666) & 07777),
                  type == S_IFIFO ? 0 : kernel_dev(d.major, d.minor), d.uid.value_or(0), d.gid.value_or(0));
@@ -392,7 +391,7 @@ struct Compiler {
 
   bool dev_is_bound() const {
     return std::any_of(spec.mounts.begin(), spec.mounts.end(), [](const oci::Mount& m) {
-      if (clean(m.destination) != "/dev") return false;
+      if (clean_path(m.destination) != "/dev") return false;
       return m.type == "bind" || std::find(m.options.begin(), m.options.end(), "bind") != m.options.end() ||
              std::find(m.options.begin(), m.options.end(), "rbind") != m.options.end();
     });
@@ -441,7 +440,7 @@ Result<> compile_final_mounts(const CompileInput& in, CompiledPlan& plan) {
   const oci::Spec& spec = *in.spec;
   PlanBuilder& b = plan.builder;
   for (const auto& m : spec.mounts) {
-    if (clean(m.destination) != "/dev" || m.type != "tmpfs") continue;
+    if (clean_path(m.destination) != "/dev" || m.type != "tmpfs") continue;
     oci::MountFlags f = TRY(oci::parse_mount_options(m.options));
     if (!(f.ms_set & MS_RDONLY)) continue;
     uint32_t path = b.string("/dev");

@@ -20,10 +20,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/scope.h"
-#include "oci/check.h"
-#include "oci/mount_options.h"
-#include "oci/parse.h"
 #include "policy/seccomp.h"
+#include "runtime/bundle.h"
 #include "runtime/cgroup_owner.h"
 #include "runtime/compile.h"
 #include "runtime/container.h"
@@ -41,28 +39,6 @@
 namespace onggi::runtime {
 
 namespace {
-
-Result<std::string> absolute_path(const std::string& path) {
-  char resolved[PATH_MAX];
-  if (!::realpath(path.empty() ? "." : path.c_str(), resolved))
-    return fail(Error::os("find the directory", path));
-  return std::string(resolved);
-}
-
-// The root file system's directory without symlinks in its path. `bundle` has none already, so one look is
-// enough at what stands directly in it.
-Result<std::string> root_directory(const std::string& path, const std::string& bundle) {
-  struct stat st;
-  std::string_view name = path;
-  bool inside = name.starts_with(bundle + "/");
-  if (inside) name.remove_prefix(bundle.size() + 1);
-  bool plain = inside && !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
-  if (plain && ::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return path;
-  std::string resolved = TRY(absolute_path(path));
-  if (::stat(resolved.c_str(), &st) < 0) return fail(Error::os("stat", resolved));
-  if (!S_ISDIR(st.st_mode)) return fail(Error::invalid("'" + resolved + "' is not a directory"));
-  return resolved;
-}
 
 std::vector<sys::IdRange> ranges(const std::vector<oci::IdMapping>& maps) {
   std::vector<sys::IdRange> out;
@@ -120,36 +96,13 @@ class Creation {
 };
 
 Result<> Creation::read_bundle() {
-  std::string bundle = TRY_CTX(absolute_path(options_.bundle), "bundle");
-  std::string path = options_.config.empty() ? "config.json" : options_.config;
-  auto config = read_file(path[0] == '/' ? path : bundle + "/" + path);
-  if (!config) {
-    if (config.error().os_errno() == ENOENT)
-      return fail(
-          Error::not_found("JSON specification file " + path + " not found in bundle '" + bundle + "'"));
-    return fail(std::move(config).error());
-  }
-  config_ = std::move(*config);
-  spec_ = TRY(oci::parse_spec(config_));
+  LoadedBundle loaded = TRY(load_bundle(options_.bundle, options_.config, context_.warn));
+  config_ = std::move(loaded.config);
+  spec_ = std::move(loaded.spec);
   if (spec_.process) add_listen_environment(options_.listen_fds, *spec_.process);
-  std::vector<std::string> warnings;
-  TRY_VOID_CTX(oci::check_spec(spec_, &warnings), bundle + "/config.json");
-  if (context_.warn)
-    for (const auto& w : warnings) context_.warn(w);
-  if (!spec_.process)
-    return fail(Error::invalid(bundle + "/config.json: process: is required to create a container"));
   record_.id = options_.id;
-  record_.bundle = bundle;
-  std::string rootfs = spec_.root.path;
-  if (rootfs.empty() || rootfs[0] != '/') rootfs = bundle + "/" + rootfs;
-  record_.rootfs = TRY_CTX(root_directory(rootfs, bundle), "root.path");
-  for (auto& m : spec_.mounts) {
-    // config.md: a relative source of a bind mount is relative to the bundle.
-    bool bind = m.type == "bind" ||
-                std::find(m.options.begin(), m.options.end(), "bind") != m.options.end() ||
-                std::find(m.options.begin(), m.options.end(), "rbind") != m.options.end();
-    if (bind && !m.source.empty() && m.source[0] != '/') m.source = bundle + "/" + m.source;
-  }
+  record_.bundle = std::move(loaded.bundle);
+  record_.rootfs = std::move(loaded.rootfs);
   return {};
 }
 

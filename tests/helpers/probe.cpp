@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -208,6 +209,16 @@ int do_hold(bool ignore_term) {
   for (;;) pause();
 }
 
+// "lock FILE": takes flock(2) on FILE and says so, or says that another process has it; holds it until killed.
+int do_lock(const char* file) {
+  const int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return perror(file), 1;
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) return printf("taken\n"), 3;
+  puts("locked");
+  fflush(stdout);
+  for (;;) pause();
+}
+
 int run(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   const char* arg = argc > 2 ? argv[2] : "";
@@ -222,6 +233,7 @@ int run(int argc, char** argv) {
   if (strcmp(what, "idmap-ok") == 0) return do_idmap_ok(arg);
   if (strcmp(what, "winsize") == 0) return do_winsize();
   if (strcmp(what, "keyring") == 0) return do_keyring();
+  if (strcmp(what, "lock") == 0) return do_lock(arg);
   if (strcmp(what, "hold") == 0) return do_hold(false);
   if (strcmp(what, "ignore-term") == 0) return do_hold(true);
   if (strcmp(what, "personality") == 0)

@@ -115,6 +115,7 @@ FACILITIES = {
     "systemd": lambda: os.path.isdir("/run/systemd/system"),
     "kvm": lambda: os.path.exists("/dev/kvm"),
     "criu": lambda: shutil.which("criu") is not None,
+    "criu_check": lambda: _criu_works(),
     "apparmor": lambda: _lsm("apparmor"),
     "selinux": lambda: _lsm("selinux"),
     "cap_sys_resource": lambda: _has_capability(24),
@@ -136,6 +137,18 @@ FACILITIES = {
     "ctr": lambda: shutil.which("ctr") is not None and shutil.which("containerd") is not None,
     "dockerd": lambda: shutil.which("dockerd") is not None,
 }
+
+
+def _criu_works():
+    """`criu check` tells whether this kernel has what CRIU needs; 3.17 fails on kernels whose vdso it cannot read."""
+    criu = shutil.which("criu", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if not criu:
+        return False
+    try:
+        return subprocess.run([criu, "check"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=COMMAND_TIMEOUT).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _blkio_weight():
