@@ -28,6 +28,7 @@
 #include "runtime/protocol.h"
 #include "sys/overlay.h"
 #include "sys/process.h"
+#include "sys/unix_socket.h"
 
 namespace onggi::runtime {
 
@@ -142,7 +143,7 @@ Result<> Monitor::run_self(std::vector<std::string> words, const UniqueFd (&stdi
 Result<> Monitor::receive_console() {
   UniqueFd connection(::accept4(console_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection) return fail(Error::os("accept the terminal", ""));
-  master_ = TRY(receive_descriptor(connection.get()));
+  master_ = TRY(sys::receive_descriptor(connection.get()));
   console_listener_.reset();
   (void)::unlink((directory_ + "/console.sock").c_str());
   return {};
@@ -168,12 +169,12 @@ Result<> Monitor::create(std::string_view payload, UniqueFd root) {
   if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST)
     return fail(Error::os("make the monitor's directory", directory_));
   log_ = TRY(LogWriter::open(log_path, options_.log_max_bytes, options_.log_max_files));
-  control_listener_ = TRY(listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
-  attach_listener_ = TRY(listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
+  control_listener_ = TRY(sys::listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
+  attach_listener_ = TRY(sys::listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
   UniqueFd stdio[3];
   std::vector<std::string> words = {"create", "--bundle", bundle_, "--pid-file", directory_ + "/pid"};
   if (options_.terminal) {
-    console_listener_ = TRY(listen_unix(directory_ + "/console.sock", SOCK_STREAM));
+    console_listener_ = TRY(sys::listen_unix(directory_ + "/console.sock", SOCK_STREAM));
     words.insert(words.end(), {"--console-socket", directory_ + "/console.sock"});
     for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
   } else {
@@ -289,7 +290,7 @@ void Monitor::handle_command(int client, MonitorMessage type, std::string_view p
     default:
       r = fail(Error::invalid("monitor: unknown message " + std::to_string(static_cast<int>(type))));
   }
-  if (!r) send_message(client, MonitorMessage::kError, r.error().text());
+  if (!r) send_message(client, MonitorMessage::kError, with_length(r.error().text()));
 }
 
 // One packet, and the descriptor that may come with it.
@@ -322,7 +323,7 @@ void Monitor::handle_control(UniqueFd& client) {
   size_t size = static_cast<size_t>(n) - sizeof header;
   if (header.version != kProtocolVersion || header.length != size) {
     send_message(client.get(), MonitorMessage::kError,
-                 "monitor: bad message: version or length (this is version 1)");
+                 with_length("monitor: bad message: version or length (this is version 1)"));
     return;
   }
   handle_command(client.get(), header.type, {packet + sizeof header, size}, std::move(descriptor));

@@ -19,10 +19,6 @@ template <class T>
 std::string_view bytes_of(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof value};
 }
-// A listening socket at `path`, mode 0600; a stale file there is replaced.
-Result<UniqueFd> listen_unix(const std::string& path, int type);
-// One descriptor from a stream socket.
-Result<UniqueFd> receive_descriptor(int socket);
 // The last "msg" of a text log.
 std::string error_message(const std::string& log);
 

@@ -14,5 +14,9 @@ namespace onggi::sys {
 Result<UniqueFd> connect_unix(const std::string& path, int type = 1 /* SOCK_STREAM */);
 // One message with `data` (at least one byte) and the descriptor as SCM_RIGHTS.
 Result<> send_descriptor(int socket, int fd, std::string_view data);
+// A listening, non-blocking socket at `path`, mode 0600; a stale file there is replaced.
+Result<UniqueFd> listen_unix(const std::string& path, int type);
+// One descriptor from a stream socket; blocks until it comes.
+Result<UniqueFd> receive_descriptor(int socket);
 
 }  // namespace onggi::sys

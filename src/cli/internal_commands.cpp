@@ -1,0 +1,40 @@
+// What the engine executes itself: a monitor's last word, and work that a user need not wait for.
+#include "cli/command.h"
+#include "engine/lifecycle.h"
+
+namespace onggi::cli {
+
+namespace {
+
+Result<int> command_exited(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  TRY_VOID(engine::container_exited(*engine, i.args.words()[0]));
+  return 0;
+}
+
+Result<int> command_sweep(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  TRY_VOID(engine->containers().sweep(true, {}));
+  TRY(TRY(engine->images())->sweep());
+  return 0;
+}
+
+Result<int> command_recover(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  TRY_VOID(engine::recover_containers(*engine, true));
+  return 0;
+}
+
+}  // namespace
+
+const std::vector<Command>& internal_commands() {
+  static const std::vector<Command> kCommands = {
+      {"internal exited", "ID", "Record the end of a container", no_options, 1, 1, false, command_exited,
+       true},
+      {"internal sweep", "", "Delete what was removed", no_options, 0, 0, false, command_sweep, true},
+      {"internal recover", "", "Start again what ran before a reboot", no_options, 0, 0, false,
+       command_recover, true}};
+  return kCommands;
+}
+
+}  // namespace onggi::cli

@@ -1,0 +1,173 @@
+// Global options, dispatch, and the one place where errors become words and exit codes.
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/file.h"
+#include "cli/command.h"
+
+namespace onggi::cli {
+
+const Options& global_options() {
+  static const Options kOptions = {
+      {"root", 0, OptionKind::kValue, "dir", "Where images, containers and volumes are kept", "", "file"},
+      {"run", 0, OptionKind::kValue, "dir", "Where the state of running containers is kept", "", "file"},
+      {"debug", 'D', OptionKind::kSwitch, "", "Say more on standard error"},
+      {"help", 'h', OptionKind::kSwitch, "", "Print this help"},
+      {"version", 'v', OptionKind::kSwitch, "", "Print the version"}};
+  return kOptions;
+}
+
+std::vector<std::string> names_of(const Command& c) {
+  std::vector<std::string> names;
+  std::string text = c.name;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = text.find(", ", at);
+    names.push_back(text.substr(at, end == std::string::npos ? end : end - at));
+    at = end == std::string::npos ? text.size() : end + 2;
+  }
+  return names;
+}
+
+namespace {
+
+// The command that the first one or two words name; `used` words.
+const Command* find_command(const std::vector<std::string>& words, size_t& used) {
+  for (size_t count : {size_t{2}, size_t{1}}) {
+    if (words.size() < count) continue;
+    std::string name = count == 2 ? words[0] + " " + words[1] : words[0];
+    for (const auto& c : command_table())
+      for (const auto& n : names_of(c))
+        if (n == name) {
+          used = count;
+          return &c;
+        }
+  }
+  return nullptr;
+}
+
+std::string overview(const std::string& group) {
+  std::string text =
+      group.empty()
+          ? "Usage:  onggi [OPTIONS] COMMAND\n\nMany services on one machine, each in an isolated system "
+            "of its own.\n\nCommands:\n"
+          : "Usage:  onggi " + group + " COMMAND\n\nCommands:\n";
+  for (const auto& c : command_table()) {
+    if (c.hidden) continue;
+    for (const auto& name : names_of(c)) {
+      size_t space = name.find(' ');
+      bool in_group = !group.empty() && space != std::string::npos && name.substr(0, space) == group;
+      if (group.empty() ? space != std::string::npos : !in_group) continue;
+      std::string left = "  " + (group.empty() ? name : name.substr(space + 1));
+      left.resize(std::max<size_t>(left.size() + 1, 14), ' ');
+      text += left + c.help + "\n";
+    }
+  }
+  if (!group.empty()) return text + "\nRun 'onggi " + group + " COMMAND --help' for more.\n";
+  text += "\nGroups (see onggi GROUP --help): container, image, volume, system\n\nOptions:\n" +
+          options_help(global_options());
+  return text + "\nRun 'onggi COMMAND --help' for more on a command.\n";
+}
+
+bool is_group(const std::string& word) {
+  for (const auto& c : command_table())
+    for (const auto& name : names_of(c))
+      if (name.starts_with(word + " ")) return true;
+  return false;
+}
+
+std::string command_help(const Command& c) {
+  auto names = names_of(c);
+  std::string text = "Usage:  onggi " + names[0] + (c.options().empty() ? " " : " [OPTIONS] ") + c.usage +
+                     "\n\n" + c.help + "\n";
+  if (names.size() > 1) {
+    text += "\nAliases:\n  ";
+    for (size_t n = 0; n < names.size(); n++) text += (n ? ", onggi " : "onggi ") + names[n];
+    text += "\n";
+  }
+  return c.options().empty() ? text : text + "\nOptions:\n" + options_help(c.options());
+}
+
+bool wants_help(const Command& c, const std::vector<std::string>& words) {
+  for (const auto& w : words) {
+    if (w == "--help") return true;
+    if (w == "--" || (c.program && (w.empty() || w[0] != '-'))) return false;
+  }
+  return false;
+}
+
+std::string word_count_error(const Command& c, size_t count) {
+  std::string name = names_of(c)[0];
+  size_t wanted = count < c.min_words ? c.min_words : c.max_words;
+  std::string how = c.min_words == c.max_words ? "exactly " : count < c.min_words ? "at least " : "at most ";
+  return "\"onggi " + name + "\" requires " + how + std::to_string(wanted) +
+         (wanted == 1 ? " argument" : " arguments") + ".\nUsage:  onggi " + name + " [OPTIONS] " + c.usage +
+         "\nSee 'onggi " + name + " --help'.";
+}
+
+Result<int> dispatch(const Command& c, Invocation invocation, const std::vector<std::string>& words) {
+  if (wants_help(c, words)) {
+    TRY_VOID(print(command_help(c)));
+    return 0;
+  }
+  auto args = Args::parse(c.options(), words, c.program);
+  if (!args)
+    return fail(
+        Error(args.error().kind(), args.error().text() + "\nSee 'onggi " + names_of(c)[0] + " --help'."));
+  invocation.args = std::move(*args);
+  size_t count = invocation.args.words().size();
+  if (count < c.min_words || count > c.max_words) return fail(Error::invalid(word_count_error(c, count)));
+  return c.run(invocation);
+}
+
+int report(const Error& error, int code) {
+  print_error("onggi: " + error.text());
+  return code;
+}
+
+}  // namespace
+
+Result<> print(std::string_view text) { return write_all(STDOUT_FILENO, text, "standard output"); }
+void print_error(std::string_view text) {
+  (void)write_all(STDERR_FILENO, std::string(text) + "\n", "standard error");
+}
+
+const Options& no_options() {
+  static const Options kNone;
+  return kNone;
+}
+
+const std::vector<Command>& command_table() {
+  static const std::vector<Command> kTable = [] {
+    std::vector<Command> all;
+    for (const auto* part : {&run_commands(), &lifecycle_commands(), &query_commands(), &image_commands(),
+                             &volume_commands(), &system_commands(), &internal_commands()})
+      all.insert(all.end(), part->begin(), part->end());
+    return all;
+  }();
+  return kTable;
+}
+
+int main(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  auto global = Args::parse(global_options(), words, true);
+  if (!global) return report(global.error(), kEngineFailed);
+  if (global->flag("version")) return print(std::string("onggi version ") + ONGGI_VERSION + "\n") ? 0 : 1;
+  const auto& rest = global->words();
+  bool help = global->flag("help") || rest.empty() || rest[0] == "help";
+  if (help) return print(overview(rest.size() > 1 ? rest[1] : "")) ? 0 : 1;
+  size_t used = 0;
+  const Command* command = find_command(rest, used);
+  if (!command && is_group(rest[0]) && (rest.size() == 1 || rest[1] == "--help" || rest[1] == "-h"))
+    return print(overview(rest[0])) ? 0 : 1;
+  if (!command)
+    return report(Error::invalid("'" + rest[0] + "' is not an onggi command.\nSee 'onggi --help'"), 1);
+  Invocation invocation;
+  invocation.paths = {global->get("root"), global->get("run")};
+  invocation.debug = global->flag("debug");
+  auto code = dispatch(*command, std::move(invocation), {rest.begin() + static_cast<long>(used), rest.end()});
+  if (code) return *code;
+  return report(code.error(), command->program ? kEngineFailed : 1);
+}
+
+}  // namespace onggi::cli

@@ -1,0 +1,220 @@
+#include "engine/create.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/scope.h"
+#include "engine/clock.h"
+#include "engine/events.h"
+#include "engine/volumes.h"
+
+namespace onggi::engine {
+
+namespace {
+
+constexpr const char* kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+std::string_view variable_name(std::string_view entry) { return entry.substr(0, entry.find('=')); }
+
+// Later entries replace earlier ones of the same name, in place.
+void put_variable(std::vector<std::string>& env, const std::string& entry) {
+  for (auto& old : env)
+    if (variable_name(old) == variable_name(entry)) {
+      old = entry;
+      return;
+    }
+  env.push_back(entry);
+}
+
+std::vector<std::string> merge_environment(const ContainerConfig& c, const std::vector<std::string>& image) {
+  std::vector<std::string> env = {kDefaultPath};
+  for (const auto& entry : image) put_variable(env, entry);
+  if (c.tty) put_variable(env, "TERM=xterm");
+  for (const auto& entry : c.env) {
+    // "NAME" alone, when the client had no value for it, removes the image's.
+    if (entry.find('=') == std::string::npos)
+      std::erase_if(env, [&](const auto& old) { return variable_name(old) == entry; });
+    else
+      put_variable(env, entry);
+  }
+  return env;
+}
+
+Result<> write_own_file(int dir, const char* name, const std::string& text, uint32_t owner) {
+  TRY_VOID(write_file_at(dir, name, text, O_CREAT | O_TRUNC | O_NOFOLLOW, 0644));
+  if (::fchownat(dir, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
+    return fail(Error::os("give the file to the container", name));
+  return {};
+}
+
+std::string hosts_text(const ContainerConfig& c, const std::string& hostname) {
+  std::string text =
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
+      "ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
+      "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+  for (const auto& [name, address] : c.extra_hosts) text += address + "\t" + name + "\n";
+  if (c.network == "none") text += "127.0.1.1\t" + hostname + "\n";
+  return text;
+}
+
+std::string resolver_text(const ContainerConfig& c) {
+  std::string text;
+  if (c.dns.empty() && c.dns_search.empty() && c.dns_options.empty()) {
+    auto host = read_file("/etc/resolv.conf", 65536);
+    return c.network == "none" || !host ? "" : *host;
+  }
+  for (const auto& server : c.dns) text += "nameserver " + server + "\n";
+  if (!c.dns_search.empty()) {
+    text += "search";
+    for (const auto& domain : c.dns_search) text += " " + domain;
+    text += "\n";
+  }
+  for (const auto& option : c.dns_options) text += "options " + option + "\n";
+  return text;
+}
+
+std::string host_name() {
+  char name[256] = {};
+  (void)::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+Result<> write_own_files(const ContainerConfig& c, int dir) {
+  std::string hostname = c.uts_mode == "host" ? host_name()
+                         : c.hostname.empty() ? c.id.substr(0, 12)
+                                              : c.hostname;
+  TRY_VOID(write_own_file(dir, "hostname", hostname + "\n", c.id_base));
+  // Over the host's network names mean what they mean on the host.
+  std::string hosts = hosts_text(c, hostname);
+  if (c.network == "host")
+    if (auto text = read_file("/etc/hosts", 1 << 20)) {
+      hosts = *text;
+      for (const auto& [name, address] : c.extra_hosts) hosts += address + "\t" + name + "\n";
+    }
+  TRY_VOID(write_own_file(dir, "hosts", hosts, c.id_base));
+  return write_own_file(dir, "resolv.conf", resolver_text(c), c.id_base);
+}
+
+Result<image::ImageRecord> find_image(Engine& engine, const CreateRequest& request) {
+  image::Store* store = TRY(engine.images());
+  const std::string& name = request.config.image;
+  bool always = request.pull == "always";
+  if (!always) {
+    auto found = store->resolve(name);
+    if (found || found.error().kind() != ErrorKind::kNotFound) return found;
+    if (request.pull == "never" || !request.pull_image) return found;
+  }
+  TRY_VOID(request.pull_image(name, request.platform));
+  return store->resolve(name);
+}
+
+// container:ID modes: what is joined must run in the user namespace of the same range.
+Result<> share_range(Engine& engine, ContainerConfig& c) {
+  for (std::string* mode : {&c.network, &c.pid_mode, &c.ipc_mode, &c.uts_mode}) {
+    if (!mode->starts_with("container:")) continue;
+    ContainerDir other = TRY_CTX(engine.containers().find(mode->substr(10)), "share namespaces");
+    *mode = "container:" + other.id();
+    ContainerConfig config = TRY(other.config());
+    std::string owner = config.shares_range_of.empty() ? other.id() : config.shares_range_of;
+    if (!c.shares_range_of.empty() && c.shares_range_of != owner)
+      return fail(Error::invalid(
+          "share namespaces: the containers have different ranges of ids; all of network, pid, "
+          "ipc and uts must come from containers that share one range"));
+    c.shares_range_of = owner;
+    c.id_base = config.id_base;
+    c.security.host_userns |= config.security.host_userns;
+  }
+  return {};
+}
+
+Result<> make_upper(const ContainerConfig& c, int dir) {
+  if (::mkdirat(dir, "upper", 0755) < 0) return fail(Error::os("make the writable layer", "upper"));
+  if (::fchownat(dir, "upper", c.id_base, c.id_base, 0) < 0)
+    return fail(Error::os("give the writable layer to the container", "upper"));
+  return {};
+}
+
+}  // namespace
+
+Result<> merge_image(CreateRequest& request, const oci::ImageConfig& image) {
+  ContainerConfig& c = request.config;
+  const oci::ContainerDefaults& d = image.config;
+  if (request.entrypoint) {
+    c.entrypoint = *request.entrypoint;
+  } else {
+    c.entrypoint = d.entrypoint;
+    if (c.command.empty()) c.command = d.cmd;
+  }
+  if (c.entrypoint.empty() && c.command.empty())
+    return fail(Error::invalid(
+        "no command specified: the image has neither entrypoint nor command; give one after its name"));
+  c.env = merge_environment(c, d.env);
+  if (c.working_dir.empty()) c.working_dir = d.working_dir;
+  if (c.working_dir.empty()) c.working_dir = "/";
+  if (c.working_dir[0] != '/')
+    return fail(Error::invalid("the working directory '" + c.working_dir +
+                               "' is invalid, it needs to be an absolute path"));
+  if (c.user.empty()) c.user = d.user;
+  if (c.stop_signal.empty()) c.stop_signal = d.stop_signal;
+  for (const auto& port : d.exposed_ports)
+    if (std::find(c.expose.begin(), c.expose.end(), port) == c.expose.end()) c.expose.push_back(port);
+  StringMap labels = d.labels;
+  for (const auto& [name, value] : c.labels) {
+    std::erase_if(labels, [&](const auto& old) { return old.first == name; });
+    labels.push_back({name, value});
+  }
+  c.labels = std::move(labels);
+  if (c.health.test.empty() && d.healthcheck) {
+    const auto& h = *d.healthcheck;
+    c.health.test = h.test;
+    if (!c.health.interval) c.health.interval = h.interval;
+    if (!c.health.timeout) c.health.timeout = h.timeout;
+    if (!c.health.start_period) c.health.start_period = h.start_period;
+    if (!c.health.start_interval) c.health.start_interval = h.start_interval;
+    if (!c.health.retries) c.health.retries = h.retries;
+  }
+  for (const auto& path : d.volumes) {
+    bool taken =
+        std::any_of(c.mounts.begin(), c.mounts.end(), [&](const auto& m) { return m.target == path; });
+    if (taken) continue;
+    MountConfig m;
+    m.type = "volume";
+    m.target = path;
+    m.anonymous = true;
+    c.mounts.push_back(std::move(m));
+  }
+  return {};
+}
+
+Result<Created> create_container(Engine& engine, CreateRequest request) {
+  image::ImageRecord image = TRY(find_image(engine, request));
+  TRY_VOID(merge_image(request, image.config));
+  ContainerConfig& c = request.config;
+  c.created = now_rfc3339();
+  c.image_id = image.id.text();
+  if (c.network.empty()) c.network = "none";
+  c.security.host_userns |= c.security.privileged;
+  TRY_VOID(share_range(engine, c));
+  Created created;
+  if (c.pid_mode == "host" || c.pid_mode.starts_with("container:")) c.init = false;
+  Rollback undo;
+  auto claim = TRY(engine.containers().claim(c));
+  image::Store* store = TRY(engine.images());
+  TRY_VOID(store->hold(c.id, image.id));
+  undo.push([&] { (void)store->release(c.id); });
+  TRY_VOID(make_upper(c, claim.dir.fd()));
+  TRY_VOID(write_own_files(c, claim.dir.fd()));
+  TRY_VOID(create_volumes_of(engine, c, undo));
+  TRY_VOID(claim.commit(c));
+  undo.commit();
+  record_event(engine.paths(), {"container", "create", c.id, c.name, c.image, {}});
+  created.id = c.id;
+  created.name = c.name;
+  return created;
+}
+
+}  // namespace onggi::engine

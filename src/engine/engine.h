@@ -1,0 +1,41 @@
+// The engine as one value: where things are, what the host has, and the stores. Commands and servers make one
+// and call the operations of create.h, lifecycle.h, exec.h, volumes.h and the rest with it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "engine/container_store.h"
+#include "engine/paths.h"
+#include "engine/spec_build.h"
+#include "image/store.h"
+
+namespace onggi::engine {
+
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> open(const PathOptions& options);
+
+  [[nodiscard]] const Paths& paths() const { return paths_; }
+  [[nodiscard]] ContainerStore& containers() { return containers_; }
+  // Opened at first use: `ps`, `stop` and `logs` never need it.
+  Result<image::Store*> images();
+  [[nodiscard]] const HostFacts& host();
+  // The command that a monitor executes when its container has ended.
+  [[nodiscard]] std::vector<std::string> own_command(std::vector<std::string> words) const;
+  // Executes this program with `words`, with nothing of the caller's but its environment; returns at once.
+  void run_in_background(std::vector<std::string> words) const;
+  // Deletes what was removed, in a process of its own.
+  void sweep_in_background() const { run_in_background({"internal", "sweep"}); }
+
+ private:
+  explicit Engine(Paths paths) : paths_(std::move(paths)), containers_(paths_) {}
+  Paths paths_;
+  ContainerStore containers_;
+  std::optional<image::Store> images_;
+  std::optional<HostFacts> host_;
+};
+
+}  // namespace onggi::engine

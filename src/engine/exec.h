@@ -1,0 +1,27 @@
+// A further process in a running container.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "sys/process.h"
+
+namespace onggi::engine {
+
+struct ExecRequest {
+  std::vector<std::string> args, env;
+  std::string user, working_dir;
+  bool tty = false, interactive = false, detach = false, privileged = false;
+};
+struct ExecStarted {
+  int pid = 0;
+  PidFd process;     // a child of this process (subreaper), unless detached
+  UniqueFd console;  // the terminal's master, with tty
+};
+// Starts it with this process's standard streams (standard input only when interactive). The profile is the
+// container's own: capabilities, filter, limits.
+Result<ExecStarted> exec_in_container(Engine& engine, const std::string& id, const ExecRequest& request);
+
+}  // namespace onggi::engine

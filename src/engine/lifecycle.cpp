@@ -1,0 +1,390 @@
+#include "engine/lifecycle.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+#include "base/file.h"
+#include "engine/clock.h"
+#include "engine/events.h"
+#include "engine/runtime_call.h"
+#include "engine/volumes.h"
+#include "sys/cgroup.h"
+#include "sys/overlay.h"
+
+namespace onggi::engine {
+
+namespace {
+
+constexpr int kDefaultStopSeconds = 10;
+
+struct Running {
+  ContainerDir dir;
+  ContainerConfig config;
+  ContainerState state;
+  PidFd process, monitor;
+};
+
+// Locked, with descriptors that outlive the numbers; `process` is empty when it does not run.
+Result<Running> look(Engine& engine, const std::string& id) {
+  Running r;
+  r.dir = TRY(engine.containers().open(id));
+  TRY_VOID(r.dir.lock());
+  r.config = TRY(r.dir.config());
+  r.state = TRY(r.dir.state());
+  if (r.state.status != "running") return r;
+  if (auto fd = sys::pidfd_open(r.state.pid); fd && sys::start_time(r.state.pid) == r.state.pid_start)
+    r.process = std::move(*fd);
+  if (auto fd = sys::pidfd_open(r.state.monitor)) r.monitor = std::move(*fd);
+  return r;
+}
+
+// The monitor ends when the end is recorded. Without one (it was killed) that falls to this command.
+Result<> settle(Engine& engine, Running& r) {
+  r.dir.unlock();
+  if (r.monitor) (void)sys::wait_exited(r.monitor.get(), 30'000);
+  auto state = r.dir.state();
+  auto text = read_file(engine.paths().live(r.config.id) + "/state.json");
+  if (text && text->find("\"status\":\"running\"") != std::string::npos &&
+      (!state || state->status == "exited"))
+    return container_exited(engine, r.config.id);
+  return {};
+}
+
+// Would PID 1 of a namespace notice the signal? The kernel drops one that is neither caught nor blocked
+// (proc_pid_status(5): SigCgt, SigBlk; a blocked one waits for sigwait). Unknown counts as yes.
+bool notices(int pid, int signal) {
+  auto text = read_file("/proc/" + std::to_string(pid) + "/status", 65536);
+  if (!text) return true;
+  uint64_t bits = 0;
+  for (const char* field : {"SigCgt:\t", "SigBlk:\t"}) {
+    size_t at = text->find(field);
+    if (at == std::string::npos) return true;
+    bits |= ::strtoull(text->c_str() + at + 8, nullptr, 16);
+  }
+  return (bits >> (signal - 1) & 1) != 0;
+}
+
+std::string caller() {
+  return "onggi (pid " + std::to_string(::getpid()) + ", uid " + std::to_string(::getuid()) + ")";
+}
+
+Result<int> stop_signal_of(const ContainerConfig& c, const std::string& given) {
+  if (!given.empty()) return signal_number(given);
+  return c.stop_signal.empty() ? Result<int>(SIGTERM) : signal_number(c.stop_signal);
+}
+
+void event(Engine& engine, const ContainerConfig& c, const char* action, oci::StringMap attributes = {}) {
+  record_event(engine.paths(), {"container", action, c.id, c.name, c.image, std::move(attributes)});
+}
+
+// Marks that somebody wants it stopped, so that no policy starts it again.
+Result<> mark_stopped(Running& r, const char* how) {
+  r.state.stopped_by_user = true;
+  r.state.stopped_by = std::string(how) + " by " + caller();
+  return r.dir.save_state(r.state);
+}
+
+}  // namespace
+
+Result<int> signal_number(const std::string& given) {
+  if (auto n = parse_u64(given, "signal"); n && *n <= 64) return static_cast<int>(*n);
+  std::string name = given;
+  for (char& c : name) c = static_cast<char>(::toupper(static_cast<unsigned char>(c)));
+  if (name.starts_with("SIG")) name.erase(0, 3);
+  for (int n = 1; n < 32; n++)
+    if (const char* abbreviation = ::sigabbrev_np(n); abbreviation && name == abbreviation) return n;
+  if (name.starts_with("RTMIN")) {
+    auto plus =
+        name.size() == 5 ? Result<uint64_t>(0) : parse_u64(std::string_view(name).substr(6), "signal");
+    if (plus && *plus <= 30) return 34 + static_cast<int>(*plus);
+  }
+  if (name == "RTMAX") return 64;
+  return fail(Error::invalid("Invalid signal: " + given));
+}
+
+Result<> stop_container(Engine& engine, const std::string& id, std::optional<int> timeout,
+                        const std::string& signal) {
+  Running r = TRY(look(engine, id));
+  if (r.state.status == "restarting") return mark_stopped(r, "stop");
+  if (!r.process) return settle(engine, r);
+  int number = TRY(stop_signal_of(r.config, signal));
+  int seconds = timeout.value_or(r.config.stop_timeout.value_or(kDefaultStopSeconds));
+  TRY_VOID(mark_stopped(r, "stop"));
+  // The engine's init waits for signals in a way that /proc does not show.
+  bool deaf = !r.config.init && !notices(r.state.pid, number);
+  r.dir.unlock();
+  event(engine, r.config, "kill", {{"signal", std::to_string(number)}});
+  // For PID 1 of a namespace a signal without a handler is dropped by the kernel: waiting would be in vain.
+  if (!deaf) {
+    (void)sys::pidfd_signal(r.process.get(), number);
+    if (!sys::wait_exited(r.process.get(), seconds < 0 ? -1 : seconds * 1000)) deaf = true;
+  }
+  if (deaf) {
+    event(engine, r.config, "kill", {{"signal", "9"}});
+    (void)sys::pidfd_signal(r.process.get(), SIGKILL);
+    if (!sys::wait_exited(r.process.get(), 10'000))
+      return fail(Error::busy("stop the container " + r.config.name + ": its process does not die (state " +
+                              std::string(1, sys::process_state(r.state.pid)) +
+                              "); it may be waiting for a disk or network file system"));
+  }
+  TRY_VOID(settle(engine, r));
+  event(engine, r.config, "stop");
+  return {};
+}
+
+Result<> kill_container(Engine& engine, const std::string& id, const std::string& signal) {
+  Running r = TRY(look(engine, id));
+  int number = TRY(signal.empty() ? Result<int>(SIGKILL) : signal_number(signal));
+  if (!r.process)
+    return fail(Error::busy("cannot kill container: " + r.config.name + ": container " + r.config.id +
+                            " is not running"));
+  if (number == SIGKILL || number == TRY(stop_signal_of(r.config, ""))) TRY_VOID(mark_stopped(r, "kill"));
+  r.dir.unlock();
+  event(engine, r.config, "kill", {{"signal", std::to_string(number)}});
+  TRY_VOID(sys::pidfd_signal(r.process.get(), number));
+  return number == SIGKILL ? settle(engine, r) : Result<>();
+}
+
+Result<> pause_container(Engine& engine, const std::string& id, bool pause) {
+  Running r = TRY(look(engine, id));
+  if (!r.process)
+    return fail(Error::busy("cannot " + std::string(pause ? "pause" : "unpause") + " container " +
+                            r.config.name + ": it is not running"));
+  TRY_VOID(call_runtime(engine.paths(), {pause ? "pause" : "resume", id}));
+  event(engine, r.config, pause ? "pause" : "unpause");
+  return {};
+}
+
+Result<> restart_container(Engine& engine, const std::string& id, std::optional<int> timeout) {
+  // An auto-removed container would be gone between its end and its new start.
+  TRY_VOID(stop_container(engine, id, timeout));
+  TRY(start_container(engine, id, {}));
+  ContainerConfig config = TRY(TRY(engine.containers().open(id)).config());
+  event(engine, config, "restart");
+  return {};
+}
+
+Result<> rename_container(Engine& engine, const std::string& id, const std::string& name) {
+  ContainerDir dir = TRY(engine.containers().open(id));
+  TRY_VOID(dir.lock());
+  std::string old = TRY(dir.config()).name;
+  TRY_VOID(engine.containers().rename(dir, name));
+  record_event(engine.paths(), {"container", "rename", id, name, "", {{"oldName", old}}});
+  return {};
+}
+
+namespace {
+
+Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig& config, bool volumes) {
+  (void)call_runtime(engine.paths(), {"delete", "--force", config.id});
+  TRY_VOID(engine.containers().remove(dir));
+  if (auto store = engine.images()) (void)(*store)->release(config.id);
+  for (const auto& m : config.mounts)
+    if (volumes && m.type == "volume" && m.anonymous) (void)remove_volume(engine, m.source);
+  event(engine, config, "destroy");
+  engine.sweep_in_background();
+  return {};
+}
+
+}  // namespace
+
+Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options) {
+  Running r = TRY(look(engine, id));
+  if (r.process) {
+    if (!options.force)
+      return fail(
+          Error::busy("cannot remove container \"" + r.config.name +
+                      "\": container is running: stop the container before removing or force remove"));
+    r.config.auto_remove = false;  // this command removes it
+    TRY_VOID(r.dir.save_config(r.config));
+    TRY_VOID(mark_stopped(r, "remove"));
+    r.dir.unlock();
+    (void)sys::pidfd_signal(r.process.get(), SIGKILL);
+    if (!sys::wait_exited(r.process.get(), 10'000))
+      return fail(Error::busy("remove the container " + r.config.name + ": its process does not die"));
+    TRY_VOID(settle(engine, r));
+    TRY_VOID(r.dir.lock());
+  } else if (r.state.status == "restarting" || r.state.status == "starting") {
+    TRY_VOID(mark_stopped(r, "remove"));
+  }
+  return remove_locked(engine, r.dir, r.config, options.volumes);
+}
+
+Result<int> wait_container(Engine& engine, const std::string& id, const std::string& condition) {
+  bool next = condition == "next-exit", removed = condition == "removed";
+  if (!next && !removed && !condition.empty() && condition != "not-running")
+    return fail(Error::invalid("invalid condition: \"" + condition + "\" (not-running, next-exit, removed)"));
+  int code = 0;
+  for (;;) {
+    auto dir = engine.containers().open(id);
+    if (!dir) return code;
+    ContainerState state = TRY(dir->state());
+    if (state.status == "running") {
+      // The monitor's word is exact even when the container is removed at once.
+      if (auto client = MonitorClient::connect(engine.paths().live(id))) {
+        while (auto m = client->receive())
+          if (m->type == runtime::MonitorMessage::kExited && m->payload.size() >= 4) {
+            int32_t value;
+            memcpy(&value, m->payload.data(), sizeof value);
+            code = value;
+          }
+      }
+      if (auto monitor = sys::pidfd_open(state.monitor)) (void)sys::wait_exited(monitor->get(), -1);
+      if (!removed) return code;
+      next = false;
+    } else if (!next && !removed && state.status != "restarting" && state.status != "starting") {
+      return state.exit_code;
+    } else {
+      code = state.exit_code;
+    }
+    constexpr int kPollMicroseconds = 20'000;  // of states that nobody announces
+    ::usleep(kPollMicroseconds);
+  }
+}
+
+std::string status_of(Engine& engine, const std::string& id, const ContainerState& state) {
+  if (state.status == "starting") return "created";
+  if (state.status != "running") return state.status;
+  std::string base = "/sys/fs/cgroup";
+  auto config_parent = std::string("/onggi/");
+  if (engine.host().cgroup_v2) {
+    auto value = sys::read_cgroup_value(base + config_parent + id + "/cgroup.freeze");
+    return value && *value == "1" ? "paused" : "running";
+  }
+  auto value = sys::read_cgroup_value(base + "/freezer" + config_parent + id + "/freezer.state");
+  return value && *value != "THAWED" ? "paused" : "running";
+}
+
+// --- the end ---
+
+namespace {
+
+struct ExitRecord {
+  int pid = 0;
+  int exit_code = 0, signal = 0;
+  int64_t oom_kills = 0;
+  std::string reason, finished_at;
+};
+
+}  // namespace
+
+}  // namespace onggi::engine
+
+namespace onggi {
+template <>
+struct JsonFields<engine::ExitRecord> {
+  using T = engine::ExitRecord;
+  static constexpr auto kTable =
+      std::to_array<JsonRow>({json_field<&T::pid>("pid"), json_field<&T::exit_code>("exitCode"),
+                              json_field<&T::signal>("signal"), json_field<&T::oom_kills>("oomKills"),
+                              json_field<&T::reason>("reason"), json_field<&T::finished_at>("finishedAt")});
+};
+}  // namespace onggi
+
+namespace onggi::engine {
+
+namespace {
+
+bool wants_restart(const ContainerConfig& c, const ContainerState& s) {
+  if (s.stopped_by_user) return false;
+  if (c.restart.name == "always" || c.restart.name == "unless-stopped") return true;
+  return c.restart.name == "on-failure" && s.exit_code != 0 &&
+         (c.restart.maximum == 0 || s.restarts < c.restart.maximum);
+}
+
+// 100 ms, doubled with every restart, at most a minute; a run of ten seconds counts as recovered.
+int64_t backoff_ms(const ContainerState& s) {
+  auto begin = parse_rfc3339(s.started_at), end = parse_rfc3339(s.finished_at);
+  constexpr int64_t kRecovered = 10'000'000'000, kFirst = 100, kMost = 60'000;
+  if (begin && end && *end - *begin > kRecovered) return kFirst;
+  return std::min(kMost, kFirst << std::min<int64_t>(s.restarts, 16));
+}
+
+void fill_end(Engine& engine, const std::string& id, ContainerState& state) {
+  auto text = read_file(engine.paths().live(id) + "/exit.json", 65536);
+  auto record = text ? json_parse<ExitRecord>(*text, "exit record") : Result<ExitRecord>(fail(text.error()));
+  if (record && record->pid == state.pid) {
+    state.exit_code = record->exit_code;
+    state.signal = record->signal;
+    state.oom_kills = record->oom_kills;
+    state.reason = record->reason;
+    state.finished_at = record->finished_at;
+  } else {
+    state.exit_code = 255;
+    state.reason = "its monitor was killed: how it ended is not known";
+  }
+  if (state.finished_at.empty()) state.finished_at = now_rfc3339();
+  state.status = "exited";
+  state.pid = 0;
+}
+
+}  // namespace
+
+Result<> container_exited(Engine& engine, const std::string& id) {
+  // In the monitor's place this process still has the root mounted; its directory could not be removed.
+  (void)sys::detach_mount(engine.paths().live(id) + "/rootfs");
+  ContainerDir dir = TRY(engine.containers().open(id));
+  TRY_VOID(dir.lock());
+  ContainerConfig config = TRY(dir.config());
+  // Not through state(), which would already call it exited.
+  ContainerState state;
+  if (auto text = read_file(engine.paths().live(id) + "/state.json"))
+    state = TRY(json_parse<ContainerState>(*text, "state of container " + id.substr(0, 12)));
+  if (state.status != "running") return {};
+  auto start = sys::start_time(state.pid);
+  if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
+  fill_end(engine, id, state);
+  (void)call_runtime(engine.paths(), {"delete", "--force", id});
+  bool restart = wants_restart(config, state);
+  if (restart) state.status = "restarting";
+  TRY_VOID(dir.save_state(state));
+  if (state.oom_kills) event(engine, config, "oom");
+  event(engine, config, "die", {{"exitCode", std::to_string(state.exit_code)}});
+  if (!restart) return config.auto_remove ? remove_locked(engine, dir, config, true) : Result<>();
+  dir.unlock();
+  ::usleep(static_cast<useconds_t>(backoff_ms(state) * 1000));
+  auto again = start_container(engine, id, {.attach = false, .is_restart = true});
+  if (again) return {};
+  // It could not be started: it stays as it is, with the reason.
+  TRY_VOID(dir.lock());
+  if (auto now = dir.state(); now && now->status == "restarting") {
+    now->status = "exited";
+    TRY_VOID(dir.save_state(*now));
+  }
+  return fail(std::move(again).error());
+}
+
+Result<> recover_containers(Engine& engine, bool restart) {
+  for (const auto& id : TRY(engine.containers().ids())) {
+    auto dir = engine.containers().open(id);
+    if (!dir || !dir->lock(100)) continue;
+    auto config = dir->config();
+    auto text = read_file_at(dir->fd(), "last.json");
+    auto last =
+        text ? json_parse<ContainerState>(*text, "last state") : Result<ContainerState>(ContainerState{});
+    auto now = dir->state();
+    if (!config || !last || !now) continue;
+    bool ran = last->status == "running" || last->status == "restarting" || last->status == "starting";
+    if (!ran || (now->status == "running")) continue;
+    if (now->status != "exited") now->status = "exited";
+    (void)call_runtime(engine.paths(), {"delete", "--force", id});
+    TRY_VOID(dir->save_state(*now));
+    bool again = restart && !now->stopped_by_user &&
+                 (config->restart.name == "always" || config->restart.name == "unless-stopped");
+    if (config->auto_remove && !again) {
+      (void)remove_locked(engine, *dir, *config, true);
+      continue;
+    }
+    dir->unlock();
+    if (again) (void)start_container(engine, id, {});
+  }
+  return {};
+}
+
+}  // namespace onggi::engine

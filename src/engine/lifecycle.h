@@ -1,0 +1,58 @@
+// What can be done to a container that exists.
+//
+// Every function that changes one takes its lock itself, leaves a state that the next command understands
+// whatever happens in the middle (a kill -9 included), and records an event.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/monitor_client.h"
+
+namespace onggi::engine {
+
+struct StartOptions {
+  bool attach = false;      // connect to its output before it runs
+  bool is_restart = false;  // by its policy: the count of restarts goes on
+};
+struct StartedContainer {
+  MonitorClient monitor;
+  UniqueFd attach;
+  bool already_running = false;
+};
+Result<StartedContainer> start_container(Engine& engine, const std::string& id, const StartOptions& options);
+
+// SIGTERM (or the image's signal), then SIGKILL after `timeout` seconds (-1: never; nullopt: the container's
+// own, else 10). A PID 1 that has no handler for the signal is killed at once, since the kernel would drop
+// it.
+Result<> stop_container(Engine& engine, const std::string& id, std::optional<int> timeout,
+                        const std::string& signal = {});
+// kBusy when it is not running.
+Result<> kill_container(Engine& engine, const std::string& id, const std::string& signal);
+Result<> pause_container(Engine& engine, const std::string& id, bool pause);
+Result<> restart_container(Engine& engine, const std::string& id, std::optional<int> timeout);
+struct RemoveOptions {
+  bool force = false;    // kills it first
+  bool volumes = false;  // its anonymous volumes, too
+};
+Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options);
+Result<> rename_container(Engine& engine, const std::string& id, const std::string& name);
+// Blocks until it is not running ("not-running"), runs next time and ends ("next-exit"), or is gone
+// ("removed"). Its exit code.
+Result<int> wait_container(Engine& engine, const std::string& id, const std::string& condition);
+
+// "created", "running", "paused", "restarting", "exited"; asks the kernel for "paused".
+std::string status_of(Engine& engine, const std::string& id, const ContainerState& state);
+
+// The monitor's last word (internal exited ID): records how it ended, gives resources back, then removes or
+// restarts it as its configuration says.
+Result<> container_exited(Engine& engine, const std::string& id);
+// After a reboot or kills: whatever says it runs and does not is cleaned; `restart` starts those whose policy
+// wants it.
+Result<> recover_containers(Engine& engine, bool restart);
+
+Result<int> signal_number(const std::string& name);
+
+}  // namespace onggi::engine

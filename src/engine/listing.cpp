@@ -1,0 +1,207 @@
+#include "engine/listing.h"
+
+#include <fnmatch.h>
+#include <fts.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "engine/clock.h"
+#include "engine/lifecycle.h"
+#include "sys/path.h"
+
+namespace onggi::engine {
+
+namespace {
+
+struct Filter {
+  std::string key, value;
+};
+
+constexpr const char* kKeys[] = {"id",    "name",   "label",   "status", "exited", "ancestor", "before",
+                                 "since", "volume", "network", "health", "expose", "publish",  "is-task"};
+
+Result<std::vector<Filter>> parse_filters(const std::vector<std::string>& texts) {
+  std::vector<Filter> filters;
+  for (const auto& text : texts) {
+    size_t equals = text.find('=');
+    if (equals == std::string::npos) return fail(Error::invalid("invalid filter '" + text + "' (KEY=VALUE)"));
+    Filter f{text.substr(0, equals), text.substr(equals + 1)};
+    if (std::find(std::begin(kKeys), std::end(kKeys), f.key) == std::end(kKeys))
+      return fail(Error::invalid("invalid filter '" + f.key + "'"));
+    filters.push_back(std::move(f));
+  }
+  return filters;
+}
+
+std::string join_command(const ContainerConfig& c) {
+  std::string text;
+  for (const auto* part : {&c.entrypoint, &c.command})
+    for (const auto& word : *part) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+std::string status_text(const ContainerConfig& c, const ContainerState& s, const std::string& state,
+                        const std::string& health, int64_t now) {
+  auto since = [&](const std::string& time) {
+    auto t = parse_rfc3339(time);
+    return t ? human_duration(now - *t) : "";
+  };
+  if (state == "running" || state == "paused") {
+    std::string text = "Up " + since(s.started_at);
+    if (state == "paused") return text + " (Paused)";
+    if (health == "starting") return text + " (health: starting)";
+    return health.empty() ? text : text + " (" + health + ")";
+  }
+  if (state == "created") return "Created";
+  std::string code = "(" + std::to_string(s.exit_code) + ") " + since(s.finished_at) + " ago";
+  (void)c;
+  return (state == "restarting" ? "Restarting " : "Exited ") + code;
+}
+
+std::string health_of(Engine& engine, const std::string& id) {
+  auto text = read_file(engine.paths().live(id) + "/health.json", 1 << 20);
+  if (!text) return "";
+  auto health = json_parse<HealthState>(*text, "health");
+  return health ? health->status : "";
+}
+
+struct Item {
+  ContainerConfig config;
+  ContainerState state;
+  std::string health;
+  ListedContainer listed;
+};
+
+bool label_matches(const ContainerConfig& c, const std::string& wanted) {
+  size_t equals = wanted.find('=');
+  for (const auto& [key, value] : c.labels)
+    if (key == wanted.substr(0, equals) &&
+        (equals == std::string::npos || value == wanted.substr(equals + 1)))
+      return true;
+  return false;
+}
+
+bool mounts_volume(const ContainerConfig& c, const std::string& wanted) {
+  return std::any_of(c.mounts.begin(), c.mounts.end(),
+                     [&](const auto& m) { return m.source == wanted || m.target == wanted; });
+}
+
+// One condition; before and since are resolved to times beforehand.
+bool matches(const Item& item, const Filter& f, int64_t moment) {
+  const ContainerConfig& c = item.config;
+  if (f.key == "id") return c.id.starts_with(f.value);
+  if (f.key == "name")
+    return c.name.find(f.value) != std::string::npos || ::fnmatch(f.value.c_str(), c.name.c_str(), 0) == 0;
+  if (f.key == "label") return label_matches(c, f.value);
+  if (f.key == "status") return item.listed.state == f.value;
+  if (f.key == "exited")
+    return item.listed.state == "exited" && std::to_string(item.state.exit_code) == f.value;
+  if (f.key == "ancestor")
+    return c.image == f.value || c.image == f.value + ":latest" || c.image_id == f.value ||
+           c.image_id.starts_with("sha256:" + f.value);
+  if (f.key == "before") return item.listed.created_ns < moment;
+  if (f.key == "since") return item.listed.created_ns > moment;
+  if (f.key == "volume") return mounts_volume(c, f.value);
+  if (f.key == "network") return c.network == f.value;
+  if (f.key == "health") return (item.health.empty() ? "none" : item.health) == f.value;
+  if (f.key == "expose")
+    return std::find(c.expose.begin(), c.expose.end(), f.value) != c.expose.end() ||
+           std::find(c.expose.begin(), c.expose.end(), f.value + "/tcp") != c.expose.end();
+  if (f.key == "publish") return std::find(c.ports.begin(), c.ports.end(), f.value) != c.ports.end();
+  return f.value != "true" && f.value != "1";  // is-task: there are no tasks
+}
+
+// Conditions on one key are alternatives (labels must all be there), those on different keys must all hold.
+bool all_match(const Item& item, const std::vector<Filter>& filters, const std::vector<int64_t>& moments) {
+  for (size_t a = 0; a < filters.size(); a++) {
+    bool any = false;
+    for (size_t b = 0; b < filters.size(); b++)
+      if (filters[b].key == filters[a].key && (filters[a].key != "label" || a == b))
+        any |= matches(item, filters[b], moments[b]);
+    if (!any) return false;
+  }
+  return true;
+}
+
+Result<std::vector<int64_t>> resolve_moments(Engine& engine, const std::vector<Filter>& filters) {
+  std::vector<int64_t> moments(filters.size());
+  for (size_t n = 0; n < filters.size(); n++) {
+    if (filters[n].key != "before" && filters[n].key != "since") continue;
+    ContainerConfig c = TRY(TRY(engine.containers().find(filters[n].value)).config());
+    moments[n] = TRY(parse_rfc3339(c.created));
+  }
+  return moments;
+}
+
+void describe(Engine& engine, Item& item, int64_t now) {
+  const ContainerConfig& c = item.config;
+  ListedContainer& l = item.listed;
+  l.id = c.id;
+  l.name = c.name;
+  l.image = c.image;
+  l.image_id = c.image_id;
+  l.command = join_command(c);
+  l.created = c.created;
+  l.created_ns = parse_rfc3339(c.created).value_or(0);
+  l.age = human_duration(now - l.created_ns);
+  l.state = status_of(engine, c.id, item.state);
+  if (!c.health.test.empty() && l.state == "running") item.health = health_of(engine, c.id);
+  l.status = status_text(c, item.state, l.state, item.health, now);
+  l.network = c.network;
+  for (const auto& [key, value] : c.labels) l.labels += (l.labels.empty() ? "" : ",") + key + "=" + value;
+  for (const auto& m : c.mounts) {
+    l.mounts += (l.mounts.empty() ? "" : ",") + (m.source.empty() ? m.target : m.source);
+    l.local_volumes += m.type == "volume";
+  }
+  for (const auto& p : c.ports) l.ports += (l.ports.empty() ? "" : ", ") + p;
+}
+
+}  // namespace
+
+Result<uint64_t> writable_size(Engine& engine, const std::string& id) {
+  std::string path = engine.paths().container(id) + "/upper";
+  char* const roots[] = {path.data(), nullptr};
+  FTS* tree = ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, nullptr);
+  if (!tree) return fail(Error::os("measure the writable layer", path));
+  uint64_t bytes = 0;
+  while (FTSENT* entry = ::fts_read(tree))
+    if (entry->fts_info == FTS_F) bytes += static_cast<uint64_t>(entry->fts_statp->st_size);
+  ::fts_close(tree);
+  return bytes;
+}
+
+Result<std::vector<ListedContainer>> list_containers(Engine& engine, const ListRequest& request) {
+  auto filters = TRY(parse_filters(request.filters));
+  auto moments = TRY(resolve_moments(engine, filters));
+  // Asking for a state or an exit code is asking for containers that do not run, too.
+  bool all = request.all || std::any_of(filters.begin(), filters.end(),
+                                        [](const auto& f) { return f.key == "status" || f.key == "exited"; });
+  int64_t now = now_nanoseconds();
+  std::vector<ListedContainer> list;
+  for (const auto& id : TRY(engine.containers().ids())) {
+    auto dir = engine.containers().open(id);
+    if (!dir) continue;  // removed meanwhile
+    Item item;
+    auto config = dir->config();
+    auto state = dir->state();
+    if (!config || !state) continue;
+    item.config = std::move(*config);
+    item.state = std::move(*state);
+    describe(engine, item, now);
+    bool alive =
+        item.listed.state == "running" || item.listed.state == "paused" || item.listed.state == "restarting";
+    if ((all || alive) && all_match(item, filters, moments)) {
+      if (request.size) item.listed.size = std::to_string(TRY(writable_size(engine, id)));
+      list.push_back(std::move(item.listed));
+    }
+  }
+  std::sort(list.begin(), list.end(),
+            [](const auto& a, const auto& b) { return a.created_ns > b.created_ns; });
+  if (request.last >= 0 && list.size() > static_cast<size_t>(request.last))
+    list.resize(static_cast<size_t>(request.last));
+  return list;
+}
+
+}  // namespace onggi::engine

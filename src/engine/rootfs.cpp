@@ -1,0 +1,73 @@
+// An idmapped upper under an overlay mounted by the host turns read-only with EOVERFLOW, so only the lowers
+// are mapped; what the container writes carries shifted ids on disk and is shifted back at commit.
+#include "engine/rootfs.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "image/snapshot.h"
+#include "sys/mount.h"
+#include "sys/overlay.h"
+#include "sys/path.h"
+#include "sys/user_namespace.h"
+
+namespace onggi::engine {
+
+namespace {
+
+Result<std::vector<image::Lower>> lowers_of(Engine& engine, const ContainerConfig& config) {
+  image::Store* store = TRY(engine.images());
+  image::ImageRecord image = TRY_CTX(store->resolve(config.image_id), "image of container " + config.name);
+  return image::open_lowers(*store, image);
+}
+
+Result<> map_lowers(std::vector<image::Lower>& lowers, uint32_t base) {
+  NsFd users = TRY(sys::make_user_namespace({{0, base, kRangeSize}}, {{0, base, kRangeSize}}));
+  for (auto& lower : lowers)
+    TRY_VOID(sys::set_mount_attributes(lower.mount.get(), lower.path, MOUNT_ATTR_RDONLY, 0, 0, false,
+                                       users.get()));
+  return {};
+}
+
+}  // namespace
+
+Result<MountFd> mount_root(Engine& engine, const ContainerConfig& config, const RootOptions& options) {
+  auto lowers = TRY(lowers_of(engine, config));
+  if (options.mapped && config.id_base) TRY_VOID(map_lowers(lowers, config.id_base));
+  sys::OverlayArgs args;
+  for (const auto& lower : lowers) args.lowers.push_back(lower.mount.get());
+  UniqueFd upper, work;
+  if (options.writable) {
+    std::string path = engine.paths().container(config.id);
+    // A volatile overlay leaves a mark that forbids a second mount; only work has it, and work is scratch.
+    UniqueFd own = TRY(open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
+    TRY_VOID(sys::remove_tree(own.get(), "work"));
+    if (::mkdirat(own.get(), "work", 0755) < 0)
+      return fail(Error::os("make the work directory of", config.name));
+    if (::fchownat(own.get(), "work", config.id_base, config.id_base, 0) < 0)
+      return fail(Error::os("give the work directory to the container", config.name));
+    // Upper and work must be of one mount: a copy of the directory's own, so that no other mount's flags
+    // count.
+    upper = TRY(open_at(AT_FDCWD, path + "/upper", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    work = TRY(open_at(AT_FDCWD, path + "/work", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    args.upper = upper.get();
+    args.work = work.get();
+    args.is_volatile = true;
+  }
+  args.userxattr = engine.paths().rootless;
+  return TRY_CTX(sys::mount_overlay(args), "assemble the root of container " + config.name);
+}
+
+Result<MountFd> mount_image(Engine& engine, const ContainerConfig& config) {
+  auto lowers = TRY(lowers_of(engine, config));
+  if (lowers.size() == 1) return std::move(lowers[0].mount);
+  sys::OverlayArgs args;
+  for (const auto& lower : lowers) args.lowers.push_back(lower.mount.get());
+  args.userxattr = engine.paths().rootless;
+  return TRY_CTX(sys::mount_overlay(args), "assemble the image of container " + config.name);
+}
+
+}  // namespace onggi::engine

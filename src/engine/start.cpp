@@ -1,0 +1,226 @@
+// From a stopped container to a running one.
+//
+// Order: the state says "starting" before anything is made, so that whoever finds it so with the lock free
+// knows that a command died in the middle and cleans up; the root is mounted detached and the specification
+// written; the monitor creates the container; the state says "running" before the process is let go, so that
+// its end is never recorded before its beginning.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/scope.h"
+#include "engine/clock.h"
+#include "engine/events.h"
+#include "engine/lifecycle.h"
+#include "engine/rootfs.h"
+#include "engine/runtime_call.h"
+#include "engine/users.h"
+#include "engine/volume_fill.h"
+#include "engine/volumes.h"
+#include "oci/emit.h"
+
+namespace onggi::engine {
+
+namespace {
+
+// --- what the specification needs to know of the host ---
+
+Result<ResolvedMount> resolve_mount(Engine& engine, const MountConfig& m) {
+  ResolvedMount r;
+  r.config = &m;
+  if (m.type == "tmpfs") return r;
+  r.is_volume = m.type == "volume";
+  r.source = r.is_volume ? volume_data(engine, m.source) : m.source;
+  struct stat st;
+  if (::stat(r.source.c_str(), &st) < 0) {
+    if (r.is_volume && errno == ENOENT)
+      return fail(Error::not_found("the volume '" + m.source +
+                                   "' is gone; create it again: onggi volume create " + m.source));
+    return fail(Error::os("mount", r.source));
+  }
+  r.owner_uid = st.st_uid;
+  r.owner_gid = st.st_gid;
+  return r;
+}
+
+Result<ResolvedDevice> resolve_device(const DeviceConfig& d) {
+  struct stat st;
+  if (::stat(d.host.c_str(), &st) < 0) return fail(Error::os("give the device to the container", d.host));
+  if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+    return fail(Error::invalid("give the device to the container '" + d.host + "': not a device node"));
+  ResolvedDevice r;
+  r.device.type = S_ISCHR(st.st_mode) ? "c" : "b";
+  r.device.path = d.container;
+  r.device.major = ::major(st.st_rdev);
+  r.device.minor = ::minor(st.st_rdev);
+  r.device.file_mode = st.st_mode & 07777;
+  r.access = d.access;
+  return r;
+}
+
+Result<int> running_pid(Engine& engine, const std::string& id, const char* what) {
+  ContainerState state = TRY(TRY(engine.containers().open(id)).state());
+  if (state.status == "running") return state.pid;
+  return fail(Error::busy(std::string("cannot join ") + what +
+                          " of a container that is not running: " + id.substr(0, 12) + "; start it first"));
+}
+
+Result<SharedNamespaces> resolve_shared(Engine& engine, const ContainerConfig& c) {
+  SharedNamespaces shared;
+  struct {
+    const std::string& mode;
+    const char* file;
+    std::string& path;
+  } const rows[] = {{c.network, "net", shared.network},
+                    {c.pid_mode, "pid", shared.pid},
+                    {c.ipc_mode, "ipc", shared.ipc},
+                    {c.uts_mode, "uts", shared.uts}};
+  for (const auto& row : rows) {
+    if (!row.mode.starts_with("container:")) continue;
+    int pid = TRY(running_pid(engine, row.mode.substr(10), row.file));
+    std::string base = "/proc/" + std::to_string(pid) + "/ns/";
+    row.path = base + row.file;
+    if (!c.security.host_userns) shared.user = base + "user";
+  }
+  return shared;
+}
+
+Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
+  SpecInputs in;
+  in.config = &c;
+  in.host = engine.host();
+  in.user = TRY(resolve_user(root, c.user, c.group_add));
+  for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, m)));
+  for (const auto& d : c.devices) in.devices.push_back(TRY(resolve_device(d)));
+  in.shared = TRY(resolve_shared(engine, c));
+  in.directory = engine.paths().container(c.id);
+  if (c.init) {
+    in.init = engine.paths().libexec + "/onggi-init";
+    if (::access(in.init.c_str(), X_OK) < 0)
+      return fail(
+          Error::not_found("the init program " + in.init + " is missing; install it, or use --init=false"));
+  }
+  return in;
+}
+
+Result<std::string> make_spec(Engine& engine, const ContainerConfig& c, int root) {
+  SpecInputs in = TRY(gather(engine, c, root));
+  oci::Spec spec = TRY(build_spec(in));
+  std::string text = oci::emit_spec(spec, "");
+  const std::string& own = c.security.seccomp;
+  if (own.empty() || own == "unconfined" || c.security.privileged) return text;
+  // A profile of the user's goes in as it was given; the runtime judges it.
+  size_t at = text.find("\"linux\":{");
+  if (at == std::string::npos) return fail(Error::internal("the specification has no linux object"));
+  text.insert(at + 9, "\"seccomp\":" + own + ",");
+  return text;
+}
+
+// --- the launch ---
+
+Result<> prepare_bundle(Engine& engine, const ContainerConfig& c, int root) {
+  std::string live = engine.paths().live(c.id);
+  if (::mkdir((live + "/rootfs").c_str(), 0700) < 0 && errno != EEXIST)
+    return fail(Error::os("make the directory", live + "/rootfs"));
+  for (const char* name : {"/exit.json", "/pid", "/control.sock", "/attach.sock"})
+    (void)::unlink((live + name).c_str());
+  std::string spec = TRY(make_spec(engine, c, root));
+  return write_file(live + "/config.json", spec, O_CREAT | O_TRUNC, 0600);
+}
+
+Result<uint64_t> option_number(const ContainerConfig& c, const char* name, uint64_t otherwise) {
+  for (const auto& [key, value] : c.log_options)
+    if (key == name) return parse_u64(value, std::string("--log-opt ") + name);
+  return otherwise;
+}
+
+Result<MonitorArgs> monitor_args(Engine& engine, const ContainerConfig& c, int root) {
+  MonitorArgs args;
+  args.id = c.id;
+  args.bundle = args.directory = engine.paths().live(c.id);
+  if (c.log_driver != "none") args.log_path = engine.paths().container(c.id) + "/log";
+  args.body.log_max_bytes = TRY(option_number(c, "max-size", args.body.log_max_bytes));
+  args.body.log_max_files = static_cast<uint32_t>(TRY(option_number(c, "max-file", args.body.log_max_files)));
+  args.body.terminal = c.tty;
+  args.body.stdin_open = c.open_stdin;
+  args.exit_command = engine.own_command({"internal", "exited", c.id});
+  args.root_mount = root;
+  return args;
+}
+
+// A command that was killed in the middle of a start left a container that nobody let go.
+void clean_remains(Engine& engine, const std::string& id) {
+  (void)call_runtime(engine.paths(), {"delete", "--force", id});
+}
+
+Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const ContainerConfig& c,
+                                ContainerState& state, const StartOptions& options) {
+  StartedContainer started;
+  MountFd root = TRY(mount_root(engine, c, {}));
+  TRY_VOID(fill_volumes(engine, c));
+  TRY_VOID(prepare_bundle(engine, c, root.get()));
+  MonitorArgs args = TRY(monitor_args(engine, c, root.get()));
+  started.monitor = TRY(MonitorClient::launch(engine.paths(), args));
+  if (options.attach) started.attach = TRY(connect_attach(args.directory));
+  state.status = "running";
+  state.pid = started.monitor.container_pid();
+  state.pid_start = sys::start_time(state.pid).value_or(0);
+  state.monitor = started.monitor.process().pid;
+  state.started_at = now_rfc3339();
+  TRY_VOID(dir.save_state(state));
+  TRY_VOID(started.monitor.start());
+  return started;
+}
+
+int exit_code_of_failure(const Error& error) {
+  // What shells and engines use: not found 127, not executable 126.
+  const std::string& text = error.text();
+  if (text.find("No such file or directory") != std::string::npos ||
+      text.find("not found") != std::string::npos)
+    return 127;
+  if (text.find("Permission denied") != std::string::npos || text.find("Exec format") != std::string::npos)
+    return 126;
+  return 128;
+}
+
+}  // namespace
+
+Result<StartedContainer> start_container(Engine& engine, const std::string& id, const StartOptions& options) {
+  ContainerDir dir = TRY(engine.containers().open(id));
+  TRY_VOID(dir.lock());
+  ContainerState state = TRY(dir.state());
+  ContainerConfig config = TRY(dir.config());
+  StartedContainer started;
+  if (state.status == "running") {
+    started.already_running = true;
+    return started;
+  }
+  if (options.is_restart && state.stopped_by_user)
+    return fail(Error::busy("the container was stopped meanwhile"));
+  if (state.status != "created") clean_remains(engine, id);
+  int64_t restarts = options.is_restart ? state.restarts + 1 : 0;
+  state = ContainerState{};
+  state.status = "starting";
+  state.restarts = restarts;
+  state.boot_id = boot_id();
+  TRY_VOID(dir.save_state(state));
+  auto result = launch(engine, dir, config, state, options);
+  if (!result) {
+    clean_remains(engine, id);
+    state.status = restarts ? "exited" : "created";
+    state.error = result.error().text();
+    state.exit_code = exit_code_of_failure(result.error());
+    state.finished_at = now_rfc3339();
+    state.pid = 0;
+    (void)dir.save_state(state);
+    return result;
+  }
+  record_event(engine.paths(), {"container", "start", config.id, config.name, config.image, {}});
+  if (!config.health.test.empty() && config.health.test[0] != "NONE")
+    engine.run_in_background({"internal", "health", id});
+  return result;
+}
+
+}  // namespace onggi::engine
