@@ -81,9 +81,9 @@ Result<int> run_update(const Invocation& i) {
     TRY_VOID(update_cpu(a, resources));
     TRY_VOID(update_rest(a, resources));
   }
-  for (const char* name : {"kernel-memory", "kernel-memory-tcp"})
-    if (a.has(name) && i.context.warn)
-      i.context.warn(std::string("option --") + name + " has no effect: the kernel dropped it");
+  // In runc's words: the kernel dropped this limit, and engines go on giving it.
+  if ((a.has("kernel-memory") || a.has("kernel-memory-tcp")) && i.context.warn)
+    i.context.warn("Kernel memory settings are ignored and will be removed");
   runtime::RdtUpdate rdt = {a.find("l3-cache-schema"), a.find("mem-bw-schema")};
   TRY_VOID(runtime::update_container(i.context, a.rest()[0], resources, rdt));
   return 0;

@@ -69,8 +69,8 @@ std::vector<Option> update_options() {
           value("memory", "memory limit in bytes; -1: unlimited"),
           value("memory-reservation", "soft memory limit in bytes"),
           value("memory-swap", "memory and swap limit in bytes; -1: unlimited"),
-          value("kernel-memory", "(obsolete, no effect)"),
-          value("kernel-memory-tcp", "(obsolete, no effect)"),
+          value("kernel-memory", "(obsolete; do not use)"),
+          value("kernel-memory-tcp", "(obsolete; do not use)"),
           value("pids-limit", "number of processes; -1: unlimited"),
           value("l3-cache-schema", "Intel RDT L3 cache schema"),
           value("mem-bw-schema", "Intel RDT memory bandwidth schema")};

@@ -28,7 +28,7 @@ const std::vector<Option>& global_options() {
       {"cgroup-manager", 0, true, "NAME",
        "cgroupfs (default), systemd, or disabled (no cgroup, limits are left out)"},
       {"rootless", 0, true, "true|false|auto", "leave out what needs root (default: auto)"},
-      {"criu", 0, true, "PATH", "(ignored: criu is looked up in $PATH)"},
+      {"criu", 0, true, "PATH", "(obsolete; do not use)"},
       {"help", 'h', false, "", "print this help"},
       {"version", 'v', false, "", "print the version"}};
   return kOptions;
@@ -201,6 +201,7 @@ int run(const std::vector<std::string>& words) {
   if (global->has("help") || global->rest().empty() || global->rest()[0] == "help")
     return print(global_help()) ? 0 : 1;
   if (auto r = open_log(*global); !r) return report(r.error().text(), 1);
+  if (global->has("criu")) warn("--criu ignored (criu binary from $PATH is used); do not use");
   const std::string& name = global->rest()[0];
   for (const Command& command : *table) {
     if (name != command.name) continue;

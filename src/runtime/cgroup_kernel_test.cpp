@@ -252,14 +252,19 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceRulesHoldAndChange) {
   ::unlink("/tmp/onggi-test-kmsg");
 }
 
+// The container's cgroup in the v2 tree alone.
+Result<std::unique_ptr<Cgroup>> v2_part(const Cgroup& cgroup) {
+  CgroupRecord v2_only;
+  for (const auto& [controller, path] : cgroup.record().paths)
+    if (controller.empty()) v2_only.paths.emplace_back("", path);
+  return Cgroup::load(v2_only);
+}
+
 // The eBPF program enforced by the kernel: in the v2 tree, which a hybrid host has as well.
 TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
   if (sys::cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
   ASSERT_TRUE(cgroup_->create({}));
-  CgroupRecord v2_only;
-  for (const auto& [controller, path] : cgroup_->record().paths)
-    if (controller.empty()) v2_only.paths.emplace_back("", path);
-  auto v2 = Cgroup::load(v2_only);
+  auto v2 = v2_part(*cgroup_);
   ASSERT_TRUE(v2);
   ::mknod("/tmp/onggi-test-kmsg2", S_IFCHR | 0600, makedev(1, 11));
   auto opens = [&](const char* path, int flags) {
@@ -294,10 +299,7 @@ TEST_F(CgroupKernel_NeedsRoot, DeviceProgramIsEnforced) {
 TEST_F(CgroupKernel_NeedsRoot, DeviceProgramReplacesSeveral) {
   if (sys::cgroup_mode() == CgroupMode::kV1) GTEST_SKIP() << "needs cgroup_v2: no v2 tree is mounted";
   ASSERT_TRUE(cgroup_->create({}));
-  CgroupRecord v2_only;
-  for (const auto& [controller, path] : cgroup_->record().paths)
-    if (controller.empty()) v2_only.paths.emplace_back("", path);
-  auto v2 = Cgroup::load(v2_only);
+  auto v2 = v2_part(*cgroup_);
   ASSERT_TRUE(v2);
   auto dir = (*v2)->clone_fd();
   ASSERT_TRUE(dir && *dir);

@@ -1,5 +1,5 @@
 // linux.resources -> interface files of cgroup v1.
-#include "runtime/cgroup_plan.h"
+#include "runtime/cgroup_plan_common.h"
 
 namespace onggi::runtime {
 namespace {
@@ -10,20 +10,7 @@ std::string device_number(int64_t major, int64_t minor) {
   return std::to_string(major) + ":" + std::to_string(minor);
 }
 
-class Plan {
- public:
-  CgroupWrite& add(std::string controller, std::string file, std::string value, std::string field) {
-    writes_.push_back(
-        {std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
-    return writes_.back();
-  }
-  std::vector<CgroupWrite> take() { return std::move(writes_); }
-
- private:
-  std::vector<CgroupWrite> writes_;
-};
-
-Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
+Result<> plan_memory(WritePlan& plan, const oci::MemoryResources& m) {
   // 0 is what engines write for "not set"; the kernel would take it as a limit of no memory at all.
   if (m.limit.value_or(0) != 0)
     plan.add("memory", "memory.limit_in_bytes", std::to_string(*m.limit), "memory.limit").group =
@@ -62,7 +49,7 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   return {};
 }
 
-Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
+Result<> plan_cpu(WritePlan& plan, const oci::CpuResources& c) {
   if (c.shares.value_or(0) != 0) {
     // The kernel would silently clamp.
     if (*c.shares < 2 || *c.shares > 262144)
@@ -88,13 +75,13 @@ Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
   return {};
 }
 
-void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* file,
+void plan_throttle(WritePlan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* file,
                    const char* field) {
   for (const oci::ThrottleDevice& d : devices)
     plan.add("blkio", file, device_number(d.major, d.minor) + " " + std::to_string(d.rate), field);
 }
 
-void plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
+void plan_block_io(WritePlan& plan, const oci::BlockIoResources& b) {
   // The file names depend on the scheduler: CFQ (until 5.0) had the short ones, BFQ has its own and no leaf
   // weights.
   if (b.weight.value_or(0) != 0) {
@@ -126,18 +113,8 @@ void plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
                 "blockIO.throttleWriteIOPSDevice");
 }
 
-Result<> plan_rest(Plan& plan, const oci::Resources& r) {
-  for (const oci::HugepageLimit& h : r.hugepage_limits) {
-    if (h.page_size.empty() || h.page_size.find('/') != std::string::npos)
-      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size +
-                                 "' is not a page size such as 2MB"));
-    std::string prefix = "hugetlb." + h.page_size + ".";
-    plan.add("hugetlb", prefix + "limit_in_bytes", std::to_string(h.limit), "hugepageLimits");
-    // Reservations are counted apart since 5.7; without it mmap() would succeed and the first touch would be
-    // SIGBUS.
-    plan.add("hugetlb", prefix + "rsvd.limit_in_bytes", std::to_string(h.limit), "hugepageLimits")
-        .missing_ok = true;
-  }
+Result<> plan_rest(WritePlan& plan, const oci::Resources& r) {
+  TRY_VOID(plan_hugepages(plan, r.hugepage_limits, "limit_in_bytes", "rsvd.limit_in_bytes"));
   if (r.network) {
     if (r.network->class_id.value_or(0) != 0)
       plan.add("net_cls", "net_cls.classid", std::to_string(*r.network->class_id), "network.classID");
@@ -155,33 +132,15 @@ Result<> plan_rest(Plan& plan, const oci::Resources& r) {
 
 }  // namespace
 
-// Shared with v2, where the file has the same name and format.
-void plan_rdma(std::vector<CgroupWrite>& writes, const std::vector<oci::RdmaLimit>& limits) {
-  for (const oci::RdmaLimit& l : limits) {
-    std::string value = l.device;
-    if (l.hca_handles) value += " hca_handle=" + std::to_string(*l.hca_handles);
-    if (l.hca_objects) value += " hca_object=" + std::to_string(*l.hca_objects);
-    if (value != l.device) writes.push_back({"rdma", "rdma.max", value, "linux.resources.rdma"});
-  }
-}
-
-// -1 (and any negative number) is unlimited. No process at all could not run the container's own, so 0
-// means 1.
-std::string pids_max(int64_t limit) {
-  if (limit < 0) return "max";
-  return limit == 0 ? "1" : std::to_string(limit);
-}
-
 Result<std::vector<CgroupWrite>> plan_writes_v1(const oci::Resources& r) {
-  Plan plan;
+  WritePlan plan;
   if (r.memory) TRY_VOID(plan_memory(plan, *r.memory));
   if (r.cpu) TRY_VOID(plan_cpu(plan, *r.cpu));
-  if (r.pids && r.pids->limit) plan.add("pids", "pids.max", pids_max(*r.pids->limit), "pids.limit");
+  plan_pids(plan, r);
   if (r.block_io) plan_block_io(plan, *r.block_io);
   TRY_VOID(plan_rest(plan, r));
-  std::vector<CgroupWrite> writes = plan.take();
-  plan_rdma(writes, r.rdma);
-  return writes;
+  plan_rdma(plan, r.rdma);
+  return plan.take();
 }
 
 }  // namespace onggi::runtime

@@ -1,35 +1,19 @@
 // linux.resources -> interface files of cgroup v2. Conversions: cgroup_convert.h.
 #include "runtime/cgroup_convert.h"
-#include "runtime/cgroup_plan.h"
+#include "runtime/cgroup_plan_common.h"
 
 namespace onggi::runtime {
-
-void plan_rdma(std::vector<CgroupWrite>& writes, const std::vector<oci::RdmaLimit>& limits);
-std::string pids_max(int64_t limit);
 
 namespace {
 
 constexpr int kMemoryGroup = 1, kCpuGroup = 2;
-
-class Plan {
- public:
-  CgroupWrite& add(std::string controller, std::string file, std::string value, std::string field) {
-    writes_.push_back(
-        {std::move(controller), std::move(file), std::move(value), "linux.resources." + std::move(field)});
-    return writes_.back();
-  }
-  std::vector<CgroupWrite>& writes() { return writes_; }
-
- private:
-  std::vector<CgroupWrite> writes_;
-};
 
 std::unexpected<Error> only_v1(const char* field, const char* advice) {
   return fail(Error::unsupported("linux.resources." + std::string(field) + ": cgroup v2 has no such limit; " +
                                  advice));
 }
 
-Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
+Result<> plan_memory(WritePlan& plan, const oci::MemoryResources& m) {
   if (m.limit.value_or(0) != 0)
     plan.add("memory", "memory.max", max_or_number(*m.limit), "memory.limit").group = kMemoryGroup;
   SwapMax swap = TRY(swap_max_from_memsw(m.swap.value_or(0), m.limit.value_or(0)));
@@ -56,7 +40,7 @@ Result<> plan_memory(Plan& plan, const oci::MemoryResources& m) {
   return {};
 }
 
-Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
+Result<> plan_cpu(WritePlan& plan, const oci::CpuResources& c) {
   // An idle cgroup has no weight (the kernel refuses one), so idle wins when both are given.
   if (c.idle) plan.add("cpu", "cpu.idle", std::to_string(*c.idle), "cpu.idle");
   if (c.shares.value_or(0) != 0 && c.idle.value_or(0) != 1)
@@ -81,7 +65,7 @@ Result<> plan_cpu(Plan& plan, const oci::CpuResources& c) {
   return {};
 }
 
-void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* key,
+void plan_throttle(WritePlan& plan, const std::vector<oci::ThrottleDevice>& devices, const char* key,
                    const char* field) {
   for (const oci::ThrottleDevice& d : devices) {
     // In io.max 0 is no valid rate; v1 (whose units the specification has) takes it as "no limit".
@@ -91,7 +75,7 @@ void plan_throttle(Plan& plan, const std::vector<oci::ThrottleDevice>& devices, 
   }
 }
 
-Result<> plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
+Result<> plan_block_io(WritePlan& plan, const oci::BlockIoResources& b) {
   // BFQ takes the v1 scale; the generic io.weight (io.cost) another one.
   if (b.weight.value_or(0) != 0) {
     CgroupWrite& w = plan.add("io", "io.bfq.weight", std::to_string(*b.weight), "blockIO.weight");
@@ -115,15 +99,8 @@ Result<> plan_block_io(Plan& plan, const oci::BlockIoResources& b) {
   return {};
 }
 
-Result<> plan_rest(Plan& plan, const oci::Resources& r) {
-  for (const oci::HugepageLimit& h : r.hugepage_limits) {
-    if (h.page_size.empty() || h.page_size.find('/') != std::string::npos)
-      return fail(Error::invalid("linux.resources.hugepageLimits: '" + h.page_size +
-                                 "' is not a page size such as 2MB"));
-    std::string prefix = "hugetlb." + h.page_size + ".";
-    plan.add("hugetlb", prefix + "max", std::to_string(h.limit), "hugepageLimits");
-    plan.add("hugetlb", prefix + "rsvd.max", std::to_string(h.limit), "hugepageLimits").missing_ok = true;
-  }
+Result<> plan_rest(WritePlan& plan, const oci::Resources& r) {
+  TRY_VOID(plan_hugepages(plan, r.hugepage_limits, "max", "rsvd.max"));
   if (r.network && r.network->class_id.value_or(0) != 0)
     return only_v1("network.classID", "match the cgroup itself in nftables (socket cgroupv2)");
   if (r.network && !r.network->priorities.empty())
@@ -142,8 +119,7 @@ Result<> plan_rest(Plan& plan, const oci::Resources& r) {
       std::string_view line = rest.substr(0, end);
       rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
       if (!line.empty() || value.empty())
-        plan.writes().push_back(
-            {key.substr(0, dot), key, std::string(line), "linux.resources.unified[\"" + key + "\"]"});
+        plan.add(key.substr(0, dot), key, std::string(line), "unified[\"" + key + "\"]");
     } while (!rest.empty());
   }
   return {};
@@ -152,14 +128,14 @@ Result<> plan_rest(Plan& plan, const oci::Resources& r) {
 }  // namespace
 
 Result<std::vector<CgroupWrite>> plan_writes_v2(const oci::Resources& r) {
-  Plan plan;
-  if (r.pids && r.pids->limit) plan.add("pids", "pids.max", pids_max(*r.pids->limit), "pids.limit");
+  WritePlan plan;
+  plan_pids(plan, r);
   if (r.memory) TRY_VOID(plan_memory(plan, *r.memory));
   if (r.block_io) TRY_VOID(plan_block_io(plan, *r.block_io));
   if (r.cpu) TRY_VOID(plan_cpu(plan, *r.cpu));
-  plan_rdma(plan.writes(), r.rdma);
+  plan_rdma(plan, r.rdma);
   TRY_VOID(plan_rest(plan, r));
-  return std::move(plan.writes());
+  return plan.take();
 }
 
 }  // namespace onggi::runtime

@@ -317,16 +317,20 @@ long empty_tree(Child& c) {
   return tree;
 }
 
+// What is masked or made read-only; -ENOENT when it is not there, which is no error for either.
+long open_existing(Child& c, const char* path) {
+  long target = open_in_root(c, path, O_PATH);
+  if (target == -ENOTDIR || target == -ELOOP) return -ENOENT;
+  if (target < 0 && target != -ENOENT) note(c, path);
+  return target;
+}
+
 }  // namespace
 
 long mask_path(Child& c, const Step& s) {
   const char* path = text(c, s.str);
-  long target = open_in_root(c, path, O_PATH);
-  if (target == -ENOENT || target == -ENOTDIR || target == -ELOOP) return 0;
-  if (target < 0) {
-    note(c, path);
-    return target;
-  }
+  long target = open_existing(c, path);
+  if (target < 0) return target == -ENOENT ? 0 : target;
   struct statx st = {};
   long r = stat_fd(static_cast<int>(target), &st);
   bool directory = (st.stx_mode & S_IFMT) == S_IFDIR;
@@ -345,12 +349,8 @@ long mask_path(Child& c, const Step& s) {
 
 long readonly_path(Child& c, const Step& s) {
   const char* path = text(c, s.str);
-  long target = open_in_root(c, path, O_PATH);
-  if (target == -ENOENT || target == -ENOTDIR || target == -ELOOP) return 0;
-  if (target < 0) {
-    note(c, path);
-    return target;
-  }
+  long target = open_existing(c, path);
+  if (target < 0) return target == -ENOENT ? 0 : target;
   long tree = clone_tree(static_cast<int>(target), "", true, false);
   long r = tree < 0 ? tree : set_attr(static_cast<int>(tree), MOUNT_ATTR_RDONLY, 0, 0, true);
   if (r == 0) r = attach(tree, target);

@@ -155,6 +155,29 @@ Result<> add_affinity(CompiledPlan& plan, const std::string& list, const std::st
   return {};
 }
 
+ProcessInput process_input(const CompileInput& in, const NamespaceSet& ns) {
+  const oci::Spec& spec = *in.spec;
+  ProcessInput process;
+  process.process = &*spec.process;
+  process.linux = &spec.linux;
+  process.seccomp = in.seccomp;
+  process.proc_fd = in.proc_fd;
+  process.exec_fifo = in.exec_fifo;
+  process.status_fifo = in.status_fifo;
+  process.start_hooks = !spec.hooks.start_container.empty();
+  process.sync_created = in.sync_created;
+  process.console_bind = ((ns.created | ns.joined) & CLONE_NEWNS) != 0;
+  process.selinux = in.selinux;
+  process.apparmor = in.apparmor;
+  process.user_namespace = ((ns.created | ns.joined) & CLONE_NEWUSER) != 0;
+  process.deny_setgroups = in.rootless && spec.linux.gid_mappings.size() <= 1;
+  // Podman's "--group-add keep-groups" asks for the caller's own groups by this annotation.
+  for (const auto& [key, value] : spec.annotations)
+    if (key == "run.oci.keep_original_groups" && value == "1") process.deny_setgroups = true;
+  if (!in.no_new_keyring) process.keyring = "_ses." + in.id;
+  return process;
+}
+
 }  // namespace
 
 bool is_staged(const oci::Spec& spec) {
@@ -206,25 +229,7 @@ Result<CompiledPlan> compile_create(const CompileInput& in) {
   if (in.parent_hooks) b.add(Op::kSync).a = static_cast<uint64_t>(SyncPoint::kHooks);
   if (has_mount_ns) TRY_VOID(compile_final_mounts(in, plan));
 
-  ProcessInput process;
-  process.process = &*spec.process;
-  process.linux = &spec.linux;
-  process.seccomp = in.seccomp;
-  process.proc_fd = in.proc_fd;
-  process.exec_fifo = in.exec_fifo;
-  process.status_fifo = in.status_fifo;
-  process.start_hooks = !spec.hooks.start_container.empty();
-  process.sync_created = in.sync_created;
-  process.console_bind = has_mount_ns;
-  process.selinux = in.selinux;
-  process.apparmor = in.apparmor;
-  process.user_namespace = ((ns.created | ns.joined) & CLONE_NEWUSER) != 0;
-  process.deny_setgroups = in.rootless && spec.linux.gid_mappings.size() <= 1;
-  // Podman's "--group-add keep-groups" asks for the caller's own groups by this annotation.
-  for (const auto& [key, value] : spec.annotations)
-    if (key == "run.oci.keep_original_groups" && value == "1") process.deny_setgroups = true;
-  if (!in.no_new_keyring) process.keyring = "_ses." + in.id;
-  TRY_VOID(compile_process(process, plan));
+  TRY_VOID(compile_process(process_input(in, ns), plan));
   return plan;
 }
 

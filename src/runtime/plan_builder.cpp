@@ -76,11 +76,7 @@ std::string describe_mount(const PlanBuilder& b, const Step& s) {
   return what;
 }
 
-}  // namespace
-
-std::string PlanBuilder::describe(uint32_t index) const {
-  if (index >= steps_.size()) return "start the child program";
-  const Step& s = steps_[index];
+std::string describe_identity(const PlanBuilder& b, const Step& s) {
   switch (s.op) {
     case Op::kNop:
       return "do nothing";
@@ -111,48 +107,62 @@ std::string PlanBuilder::describe(uint32_t index) const {
     case Op::kJoinCgroup:
       return "join the cgroup";
     case Op::kWriteFd:
-      return std::string("write ") + text(s.str);
+      return std::string("write ") + b.text(s.str);
     case Op::kSync:
       return "wait for the runtime";
     case Op::kWriteProc:
-      return std::string("set ") + text(s.str) + " to '" + text(s.str_b) + "'";
+      return std::string("set ") + b.text(s.str) + " to '" + b.text(s.str_b) + "'";
     case Op::kSetHostname:
-      return std::string("set hostname ") + text(s.str);
+      return std::string("set hostname ") + b.text(s.str);
     case Op::kSetDomainname:
-      return std::string("set domainname ") + text(s.str);
+      return std::string("set domainname ") + b.text(s.str);
     case Op::kLoopbackUp:
       return "bring the loopback interface up";
+    default:
+      return "";
+  }
+}
+
+std::string describe_mounts(const PlanBuilder& b, const Step& s) {
+  switch (s.op) {
     case Op::kMakePropagation:
       return "make mounts private";
     case Op::kAttachRoot:
       return "mount the root filesystem";
     case Op::kMountNew:
     case Op::kMountBind:
-      return describe_mount(*this, s);
+      return describe_mount(b, s);
     case Op::kOpenDev:
       return "open /dev";
     case Op::kDevice:
-      return std::string("make device ") + text(read<DeviceStep>(s.str).path);
+      return std::string("make device ") + b.text(b.read<DeviceStep>(s.str).path);
     case Op::kSymlink:
-      return std::string("make symlink ") + text(s.str_b);
+      return std::string("make symlink ") + b.text(s.str_b);
     case Op::kPtmx:
       return "make /dev/ptmx";
     case Op::kMask:
-      return std::string("mask ") + text(s.str);
+      return std::string("mask ") + b.text(s.str);
     case Op::kReadonly:
-      return std::string("make read-only ") + text(s.str);
+      return std::string("make read-only ") + b.text(s.str);
     case Op::kRootAttr:
       return "set attributes of the root mount";
     case Op::kPathAttr:
-      return std::string("set mount attributes of ") + text(s.str);
+      return std::string("set mount attributes of ") + b.text(s.str);
     case Op::kPivot:
       return "pivot_root";
     case Op::kRootPropagation:
       return "set propagation of the root mount";
     case Op::kTouch:
-      return std::string("make file ") + text(s.str);
+      return std::string("make file ") + b.text(s.str);
     case Op::kMkdir:
-      return std::string("make directory ") + text(s.str);
+      return std::string("make directory ") + b.text(s.str);
+    default:
+      return "";
+  }
+}
+
+std::string describe_process(const Step& s) {
+  switch (s.op) {
     case Op::kSetsid:
       return "start a session (setsid)";
     case Op::kConsole:
@@ -197,8 +207,20 @@ std::string PlanBuilder::describe(uint32_t index) const {
       return "report readiness";
     case Op::kWaitStart:
       return "wait for start";
+    default:
+      return "";
   }
-  return "step " + std::to_string(index);
+}
+
+}  // namespace
+
+std::string PlanBuilder::describe(uint32_t index) const {
+  if (index >= steps_.size()) return "start the child program";
+  const Step& s = steps_[index];
+  std::string words = s.op < Op::kMakePropagation ? describe_identity(*this, s)
+                      : s.op < Op::kSetsid        ? describe_mounts(*this, s)
+                                                  : describe_process(s);
+  return words.empty() ? "step " + std::to_string(index) : words;
 }
 
 }  // namespace onggi::runtime
