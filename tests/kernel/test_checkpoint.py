@@ -323,6 +323,41 @@ class CheckpointRestore(CheckpointTest):
         self.assertEqual(["createRuntime", "poststop", "createRuntime", "poststop"], lines[0::2])
         self.assertEqual(pid, json.loads(lines[5])["pid"])
 
+    def test_lazy_pages(self):
+        if subprocess.run(["criu", "check", "--feature", "uffd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("needs criu_check")
+        b = self.bundle(sh="big=$(head -c 3000000 /dev/zero | tr '\\0' x); exec >/tmp/count; i=0; while :; do i=$((i+1)); echo $i; "
+                           "[ ${#big} = 3000000 ] || exit 1; sleep 0.1; done")
+        cid = self.quiet_start(b)
+        self.wait_numbers(b, 2)
+        ready, ready_write = os.pipe()
+        # It ends when all pages were fetched.
+        server = subprocess.Popen(self.argv("checkpoint", "--image-path", self.images, "--lazy-pages", "--page-server", "127.0.0.1:27182",
+                                            "--status-fd", str(ready_write), cid), pass_fds=[ready_write],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(ready_write)
+        with open(ready, "rb") as status:
+            self.assertEqual(b"\0", status.read(1))
+        have = len(self.numbers(b))
+        client = subprocess.Popen(["criu", "lazy-pages", "--page-server", "--address", "127.0.0.1", "--port", "27182", "-D", self.images,
+                                   "-W", self.images, "-o", "lazy.log"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: os.path.exists(os.path.join(self.images, "lazy-pages.socket")), "criu lazy-pages listens")
+            other = self.cid()
+            # The dumped container still waits for its last page, so the restored one needs another id.
+            self.restore(b, other, "--lazy-pages", "--work-path", self.images)
+            self.assertEqual(0, client.wait(120))
+            self.assertEqual(0, server.wait(120))
+        finally:
+            for p in (client, server):
+                p.kill()
+                p.wait()
+        self.assert_gone(cid)
+        numbers = self.wait_numbers(b, have + 3)
+        self.assertEqual(list(range(1, len(numbers) + 1)), numbers)
+        self.delete(other, "--force")
+
     # --- failures ---
     @needs("helpers")
     def test_failed_dump_leaves_it_running(self):
