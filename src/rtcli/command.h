@@ -1,6 +1,7 @@
 // Commands of onggi-runtime: each turns words into one call of the runtime and prints the result.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,14 +21,15 @@ struct Command {
   const char* name;
   const char* usage;  // positional words
   const char* help;
-  std::vector<Option> options;
+  // Builds the list, or null where there are no options: only the command that runs needs its own.
+  std::vector<Option> (*options)();
   size_t min_words, max_words;                       // positional
   Result<int> (*run)(const Invocation& invocation);  // the exit code
   int error_code = 1;
   bool elsewhere = false;  // another program reads the words, help included
 };
 
-const std::vector<Command>& commands();
+std::span<const Command> commands();
 
 // command_*.cpp
 Result<int> run_create(const Invocation& i);
@@ -51,7 +53,7 @@ Result<int> run_monitor(const Invocation& i);
 
 // checkpoint and restore are a program of their own (libexec/onggi/onggi-criu) with the same command line,
 // which has these commands only; run_checkpoint and run_restore of onggi-runtime become that program.
-const std::vector<Command>& criu_commands();
+std::span<const Command> criu_commands();
 // All words that this program was started with.
 const std::vector<std::string>& command_line();
 
@@ -61,6 +63,6 @@ void flush_warnings();
 Result<> print(std::string_view text);
 
 // The whole program, with the commands of the table.
-int main(int argc, char** argv, const std::vector<Command>& table);
+int main(int argc, char** argv, std::span<const Command> table);
 
 }  // namespace onggi::rtcli

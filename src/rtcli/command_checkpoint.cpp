@@ -150,10 +150,10 @@ Result<int> restore(const Invocation& i) {
 
 }  // namespace
 
-const std::vector<Command>& criu_commands() {
-  static const std::vector<Command> kCommands = {
-      {"checkpoint", "ID", "save a running container by CRIU", checkpoint_options(), 1, 1, checkpoint},
-      {"restore", "ID", "restore a container by CRIU", restore_options(), 1, 1, restore}};
+std::span<const Command> criu_commands() {
+  static constexpr Command kCommands[] = {
+      {"checkpoint", "ID", "save a running container by CRIU", checkpoint_options, 1, 1, checkpoint},
+      {"restore", "ID", "restore a container by CRIU", restore_options, 1, 1, restore}};
   return kCommands;
 }
 

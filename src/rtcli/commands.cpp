@@ -6,21 +6,22 @@ namespace onggi::rtcli {
 
 namespace {
 
-const Option kBundle = {"bundle", 'b', true, "PATH", "directory with config.json (default: the current one)"};
-const Option kConfig = {"config", 'f', true, "FILE",
-                        "configuration file (default: config.json of the bundle)"};
-const Option kConsoleSocket = {"console-socket", 0, true, "PATH",
-                               "Unix socket that receives the terminal's master"};
-const Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH",
-                             "Unix socket that receives a pidfd of the process"};
-const Option kPidFile = {"pid-file", 0, true, "FILE", "file to write the process id to"};
-const Option kNoPivot = {"no-pivot", 0, false, "",
-                         "use MS_MOVE and chroot instead of pivot_root (for a root on ramfs; less safe)"};
-const Option kNoKeyring = {"no-new-keyring", 0, false, "", "keep the session keyring of the caller"};
-const Option kPreserveFds = {"preserve-fds", 0, true, "N",
-                             "pass N descriptors (3, 4, ...) on to the process"};
-const Option kDetach = {"detach", 'd', false, "", "return as soon as the process runs"};
-const Option kFormat = {"format", 'f', true, "table|json", "output format"};
+constexpr Option kBundle = {"bundle", 'b', true, "PATH",
+                            "directory with config.json (default: the current one)"};
+constexpr Option kConfig = {"config", 'f', true, "FILE",
+                            "configuration file (default: config.json of the bundle)"};
+constexpr Option kConsoleSocket = {"console-socket", 0, true, "PATH",
+                                   "Unix socket that receives the terminal's master"};
+constexpr Option kPidfdSocket = {"pidfd-socket", 0, true, "PATH",
+                                 "Unix socket that receives a pidfd of the process"};
+constexpr Option kPidFile = {"pid-file", 0, true, "FILE", "file to write the process id to"};
+constexpr Option kNoPivot = {"no-pivot", 0, false, "",
+                             "use MS_MOVE and chroot instead of pivot_root (for a root on ramfs; less safe)"};
+constexpr Option kNoKeyring = {"no-new-keyring", 0, false, "", "keep the session keyring of the caller"};
+constexpr Option kPreserveFds = {"preserve-fds", 0, true, "N",
+                                 "pass N descriptors (3, 4, ...) on to the process"};
+constexpr Option kDetach = {"detach", 'd', false, "", "return as soon as the process runs"};
+constexpr Option kFormat = {"format", 'f', true, "table|json", "output format"};
 
 std::vector<Option> create_options(bool run) {
   std::vector<Option> list = {kBundle,  kConfig,  kConsoleSocket, kPidfdSocket,
@@ -78,61 +79,58 @@ std::vector<Option> update_options() {
 
 }  // namespace
 
-const std::vector<Command>& commands() {
-  static const std::vector<Command> kCommands = {
-      {"create", "ID", "create a container; its process waits for start", create_options(false), 1, 1,
-       run_create},
+std::span<const Command> commands() {
+  using List = std::vector<Option>;
+  static constexpr Command kCommands[] = {
+      {"create", "ID", "create a container; its process waits for start",
+       [] { return create_options(false); }, 1, 1, run_create},
       {"start", "ID", "start the process of a created container", {}, 1, 1, run_start},
-      {"run", "ID", "create and start a container", create_options(true), 1, 1, run_run},
-      {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options(), 1, 1 << 20,
+      {"run", "ID", "create and start a container", [] { return create_options(true); }, 1, 1, run_run},
+      {"exec", "ID [COMMAND ARG...]", "run a further process in a container", exec_options, 1, 1 << 20,
        run_exec, 255},
       {"state", "ID", "print the state of a container (JSON)", {}, 1, 1, run_state},
-      {"kill",
-       "ID [SIGNAL]",
-       "send a signal (default: TERM) to a container's init",
-       {{"all", 'a', false, "", "send it to all processes of the container"},
-        {"regex", 'r', false, "", "ID is a regular expression; all containers that match"}},
-       1,
-       2,
-       run_kill},
-      {"delete",
-       "ID...",
-       "remove stopped containers",
-       {{"force", 'f', false, "", "kill it first if it runs"},
-        {"regex", 'r', false, "", "IDs are regular expressions; all containers that match"}},
-       1,
-       1 << 20,
-       run_delete},
-      {"list", "", "list containers", {kFormat, {"quiet", 'q', false, "", "ids only"}}, 0, 0, run_list},
-      {"ps", "ID [PS-OPTION...]", "list the processes of a container", {kFormat}, 1, 1 << 20, run_ps},
+      {"kill", "ID [SIGNAL]", "send a signal (default: TERM) to a container's init",
+       [] {
+         return List{{"all", 'a', false, "", "send it to all processes of the container"},
+                     {"regex", 'r', false, "", "ID is a regular expression; all containers that match"}};
+       },
+       1, 2, run_kill},
+      {"delete", "ID...", "remove stopped containers",
+       [] {
+         return List{{"force", 'f', false, "", "kill it first if it runs"},
+                     {"regex", 'r', false, "", "IDs are regular expressions; all containers that match"}};
+       },
+       1, 1 << 20, run_delete},
+      {"list", "", "list containers",
+       [] {
+         return List{kFormat, {"quiet", 'q', false, "", "ids only"}};
+       },
+       0, 0, run_list},
+      {"ps", "ID [PS-OPTION...]", "list the processes of a container", [] { return List{kFormat}; }, 1,
+       1 << 20, run_ps},
       {"pause", "ID", "suspend all processes of a container", {}, 1, 1, run_pause},
       {"resume", "ID", "continue the processes of a paused container", {}, 1, 1, run_resume},
-      {"update", "ID", "change the resource limits of a container", update_options(), 1, 1, run_update},
-      {"events",
-       "ID",
-       "print OOM notices and statistics of a container (JSON)",
-       {{"interval", 0, true, "TIME", "time between statistics (default: 5s)"},
-        {"stats", 0, false, "", "print once and end"}},
-       1,
-       1,
-       run_events},
-      {"spec",
-       "",
-       "write a default config.json",
-       {kBundle, {"rootless", 0, false, "", "for a container of an ordinary user"}},
-       0,
-       0,
-       run_spec},
+      {"update", "ID", "change the resource limits of a container", update_options, 1, 1, run_update},
+      {"events", "ID", "print OOM notices and statistics of a container (JSON)",
+       [] {
+         return List{{"interval", 0, true, "TIME", "time between statistics (default: 5s)"},
+                     {"stats", 0, false, "", "print once and end"}};
+       },
+       1, 1, run_events},
+      {"spec", "", "write a default config.json",
+       [] {
+         return List{kBundle, {"rootless", 0, false, "", "for a container of an ordinary user"}};
+       },
+       0, 0, run_spec},
       {"features", "", "print what this runtime supports (JSON)", {}, 0, 0, run_features},
       {"checkpoint", "ID", "save a running container by CRIU", {}, 1, 1, run_checkpoint, 1, true},
       {"restore", "ID", "restore a container by CRIU", {}, 1, 1, run_restore, 1, true},
-      {"monitor",
-       "",
-       "supervise one container (protocol: runtime/protocol.h)",
-       {{"control-fd", 0, true, "FD", "connected SOCK_SEQPACKET socket that carries the protocol"}},
-       0,
-       0,
-       run_monitor},
+      {"monitor", "", "supervise one container (protocol: runtime/protocol.h)",
+       [] {
+         return List{
+             {"control-fd", 0, true, "FD", "connected SOCK_SEQPACKET socket that carries the protocol"}};
+       },
+       0, 0, run_monitor},
   };
   return kCommands;
 }

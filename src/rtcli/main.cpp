@@ -34,7 +34,7 @@ const std::vector<Option>& global_options() {
   return kOptions;
 }
 
-const std::vector<Command>* table;
+std::span<const Command> table;
 std::vector<std::string> started_with;
 
 struct Log {
@@ -116,7 +116,7 @@ std::string global_help() {
   std::string text =
       "NAME:\n  onggi-runtime - runs containers as the Open Container Initiative specifies\n\n"
       "USAGE:\n  onggi-runtime [OPTION...] COMMAND [OPTION...] [WORD...]\n\nCOMMANDS:\n";
-  for (const auto& c : *table) {
+  for (const auto& c : table) {
     std::string left = std::string("  ") + c.name;
     left.resize(14, ' ');
     text += left + c.help + "\n";
@@ -124,11 +124,13 @@ std::string global_help() {
   return text + "\nOPTIONS:\n" + options_help(global_options());
 }
 
+std::vector<Option> options_of(const Command& c) { return c.options ? c.options() : std::vector<Option>{}; }
+
 std::string command_help(const Command& c) {
   std::string text = std::string("NAME:\n  onggi-runtime ") + c.name + " - " + c.help +
-                     "\n\nUSAGE:\n  onggi-runtime " + c.name + (c.options.empty() ? " " : " [OPTION...] ") +
-                     c.usage + "\n";
-  return c.options.empty() ? text : text + "\nOPTIONS:\n" + options_help(c.options);
+                     "\n\nUSAGE:\n  onggi-runtime " + c.name + (c.options ? " [OPTION...] " : " ") + c.usage +
+                     "\n";
+  return c.options ? text + "\nOPTIONS:\n" + options_help(c.options()) : text;
 }
 
 int report(const std::string& text, int code) {
@@ -167,7 +169,7 @@ Result<int> dispatch(const Command& command, const Args& global, const std::vect
   }
   // What follows the id of `exec` and `ps` belongs to another program.
   bool own_words_only = command.max_words < 1000 || command.name == std::string_view("delete");
-  i.args = TRY(Args::parse(command.options, words, own_words_only));
+  i.args = TRY(Args::parse(options_of(command), words, own_words_only));
   size_t count = i.args.rest().size();
   if (count < command.min_words || count > command.max_words)
     return fail(
@@ -203,7 +205,7 @@ int run(const std::vector<std::string>& words) {
   if (auto r = open_log(*global); !r) return report(r.error().text(), 1);
   if (global->has("criu")) warn("--criu ignored (criu binary from $PATH is used); do not use");
   const std::string& name = global->rest()[0];
-  for (const Command& command : *table) {
+  for (const Command& command : table) {
     if (name != command.name) continue;
     auto r = dispatch(command, *global, {global->rest().begin() + 1, global->rest().end()});
     if (!r) return report(name + " failed: " + r.error().text(), command.error_code);
@@ -219,8 +221,8 @@ Result<> print(std::string_view text) { return write_all(STDOUT_FILENO, text, "s
 
 const std::vector<std::string>& command_line() { return started_with; }
 
-int main(int argc, char** argv, const std::vector<Command>& commands) {
-  table = &commands;
+int main(int argc, char** argv, std::span<const Command> commands) {
+  table = commands;
   started_with.assign(argv, argv + argc);
   int code = run({started_with.begin() + 1, started_with.end()});
   // Nothing is left to flush: skip destructors of what the process owned until its end.
