@@ -184,19 +184,20 @@ class ForeignCgroup(FaultTest):
         self.assertNotEqual(0, r.rc)
         self.assertIn("container's cgroup is not empty", r.err)
         self.assert_untouched("a refused run")
-        injected = 0
+        tried = injected = 0
         for calls in ("mkdir,mkdirat", "openat", "newfstatat,fstat,statx", "rename,renameat,renameat2", "unlinkat,unlink,rmdir"):
             for command in ("run", "create"):
                 for n in self.points(self.count(calls, command, "--bundle", where, self.cid())):
                     with self.subTest("%s killed at %s %d" % (command, calls, n)):
                         cid = self.cid()
+                        tried += 1
                         injected += self.traced("%s:signal=SIGKILL:when=%d" % (calls, n), command, "--bundle", where, cid)[1]
                         self.runtime("kill", "--all", cid, "KILL", check=False)
                         self.assert_untouched("kill --all after a kill at %s:%d" % (calls, n))
                         self.runtime("delete", "--force", cid)
                         self.assert_untouched("delete --force after a kill at %s:%d" % (calls, n))
                         self.assert_clean("a kill of %s at %s:%d" % (command, calls, n))
-        self.assertGreater(injected, 20)
+        self.assertGreater(injected, tried // 2, "of %d points" % tried)
 
 
 class Cycles(RuntimeTest):

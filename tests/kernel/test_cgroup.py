@@ -159,6 +159,22 @@ class Memory(CgroupTest):
         _, pid = self.limited({"memory": {"limit": 64 * MIB, "kernelTCP": 8 * MIB}})
         self.assertEqual(str(8 * MIB), self.cgroup_file(pid, "memory", "memory.kmem.tcp.limit_in_bytes"))
 
+    @deviates(runc="leaves it out", crun="leaves it out")
+    def test_kernel(self):
+        """v1: written; kernels since 5.16 take it without effect, so what counts is the write that they saw. v2 has no such limit: an error."""
+        b = self.bundle("true")
+        b.linux["resources"]["memory"] = {"limit": 64 * MIB, "kernel": 16 * MIB}
+        if has("cgroup_v2"):
+            self.fails(b, says="linux.resources.memory.kernel: cgroup v2 has no such limit; kernel memory counts towards memory.limit")
+            return
+        trace = os.path.join(self.tmp, "trace")
+        cid = self.cid()
+        done = subprocess.run(["strace", "-f", "-qq", "-y", "-e", "trace=write", "-o", trace, *self.argv("run", "--bundle", b.write(), cid)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(0, done.returncode, done.stderr)
+        with open(trace) as f:
+            self.assertRegex(f.read(), r'%s/memory\.kmem\.limit_in_bytes>, "%d", \d+\) = \d+' % (cid, 16 * MIB))
+
     @needs("cgroup_v1")
     def test_use_hierarchy(self):
         """The only mode that kernels still have; asking for it is no error, asking for the other one is."""
