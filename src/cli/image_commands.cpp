@@ -1,11 +1,18 @@
 // images, pull, rmi, tag.
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "base/file.h"
 #include "cli/command.h"
 #include "cli/format.h"
 #include "cli/image_worker.h"
+#include "cli/prompt.h"
+#include "engine/changes.h"
 #include "engine/clock.h"
+#include "engine/events.h"
 #include "image/reference.h"
+#include "oci/image_emit.h"
 
 namespace onggi::cli {
 
@@ -17,7 +24,7 @@ constexpr auto kList = OptionKind::kList;
 
 const Options& pull_options() {
   static const Options kOptions = {
-      {"all-tags", 'a', kSwitch, "", "", "pull the tags one by one"},
+      {"all-tags", 'a', kSwitch, "", "Download all tagged images in the repository"},
       {"disable-content-trust", 0, kSwitch, "", "Accepted for compatibility: digests are always verified"},
       {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"},
       {"quiet", 'q', kSwitch, "", "Suppress verbose output"}};
@@ -26,9 +33,157 @@ const Options& pull_options() {
 
 Result<int> command_pull(const Invocation& i) {
   auto engine = TRY(i.engine());
-  const std::string& name = i.args.words()[0];
-  TRY_VOID(pull_image(*engine, name, {i.args.get("platform"), i.args.flag("quiet")}));
-  TRY_VOID(print(TRY(image::Reference::parse(name)).canonical() + "\n"));
+  image::Reference name = TRY(image::Reference::parse(i.args.words()[0]));
+  PullOptions options{i.args.get("platform"), i.args.flag("quiet"), i.args.flag("all-tags")};
+  image::TransferEvent result = TRY(pull_image(*engine, i.args.words()[0], options));
+  if (!options.quiet)
+    TRY_VOID(print("Digest: " + result.digest + "\nStatus: " +
+                   (result.changed ? "Downloaded newer image for " : "Image is up to date for ") +
+                   name.familiar() + "\n"));
+  TRY_VOID(print(name.canonical() + "\n"));
+  return 0;
+}
+
+const Options& push_options() {
+  static const Options kOptions = {
+      {"all-tags", 'a', kSwitch, "", "Push all tags of an image to the repository"},
+      {"disable-content-trust", 0, kSwitch, "", "Accepted for compatibility: nothing is signed"},
+      {"platform", 0, kValue, "string", "", "the store keeps one platform of an image"},
+      {"quiet", 'q', kSwitch, "", "Suppress verbose output"}};
+  return kOptions;
+}
+
+Result<int> command_push(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::Reference name = TRY(image::Reference::parse(i.args.words()[0]));
+  image::TransferRequest request;
+  request.operation = "push";
+  request.references = {name.canonical()};
+  request.all_tags = i.args.flag("all-tags");
+  image::TransferEvent result = TRY(transfer(*engine, std::move(request), i.args.flag("quiet")));
+  TRY_VOID(
+      print(i.args.flag("quiet") ? name.canonical() + "\n" : name.tag + ": digest: " + result.digest + "\n"));
+  engine::record_event(engine->paths(), {"image", "push", name.canonical(), name.familiar(), "", {}});
+  return 0;
+}
+
+const Options& load_options() {
+  static const Options kOptions = {
+      {"input", 'i', kValue, "string",
+       "Read from a file or oci:DIR, oci-archive:FILE, docker-archive:FILE (default: STDIN)", "", "file"},
+      {"platform", 0, kValue, "string", "Load only the given platform variant"},
+      {"quiet", 'q', kSwitch, "", "Suppress the load output"}};
+  return kOptions;
+}
+
+Result<int> command_load(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::TransferRequest request;
+  request.operation = "load";
+  request.path = i.args.get("input", "-");
+  request.platform = i.args.get("platform");
+  if (request.path == "-" && ::isatty(STDIN_FILENO))
+    return fail(
+        Error::invalid("requested load from stdin, but stdin is a terminal; give a file with --input"));
+  image::TransferEvent result =
+      TRY(transfer(*engine, request, i.args.flag("quiet"), request.path == "-" ? STDIN_FILENO : -1));
+  std::string text;
+  for (const auto& name : result.references) {
+    auto ref = image::Reference::parse(name);
+    text += "Loaded image: " + (ref ? ref->familiar() : name) + "\n";
+  }
+  if (result.references.empty())
+    for (const auto& id : result.ids) text += "Loaded image ID: " + id + "\n";
+  TRY_VOID(print(text));
+  return 0;
+}
+
+const Options& save_options() {
+  static const Options kOptions = {
+      {"output", 'o', kValue, "string",
+       "Write to a file or oci:DIR, oci-archive:FILE, docker-archive:FILE (default: STDOUT)", "", "file"},
+      {"platform", 0, kValue, "string", "", "the store keeps one platform of an image"}};
+  return kOptions;
+}
+
+Result<int> command_save(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::TransferRequest request;
+  request.operation = "save";
+  request.references = i.args.words();
+  request.path = i.args.get("output", "-");
+  if (request.path == "-" && ::isatty(STDOUT_FILENO))
+    return fail(Error::invalid("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+  TRY(transfer(*engine, request, true, request.path == "-" ? STDOUT_FILENO : -1));
+  return 0;
+}
+
+const Options& import_options() {
+  static const Options kOptions = {
+      {"change", 'c', kList, "list", "Apply a Dockerfile instruction to the created image"},
+      {"message", 'm', kValue, "string", "Set commit message for the imported image"},
+      {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"}};
+  return kOptions;
+}
+
+Result<int> command_import(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::TransferRequest request;
+  request.operation = "import";
+  request.path = i.args.words()[0];
+  request.message = i.args.get("message");
+  request.platform = i.args.get("platform");
+  if (i.args.words().size() > 1)
+    request.references = {TRY(image::Reference::parse(i.args.words()[1])).canonical()};
+  oci::ContainerDefaults defaults;
+  for (const auto& change : i.args.all("change")) TRY_VOID(engine::apply_change(change, defaults));
+  request.config = oci::emit_container_defaults(defaults);
+  image::TransferEvent result =
+      TRY(transfer(*engine, request, true, request.path == "-" ? STDIN_FILENO : -1));
+  for (const auto& id : result.ids) TRY_VOID(print(id + "\n"));
+  return 0;
+}
+
+const Options& login_options() {
+  static const Options kOptions = {
+      {"password", 'p', kValue, "string", "Password or Personal Access Token (PAT)"},
+      {"password-stdin", 0, kSwitch, "", "Take the Password from stdin"},
+      {"username", 'u', kValue, "string", "Username"}};
+  return kOptions;
+}
+
+Result<std::string> ask(const char* what, bool hidden) {
+  if (!::isatty(STDIN_FILENO))
+    return fail(Error::invalid("cannot ask for the " + std::string(what) +
+                               ": STDIN is not a terminal; use --username and --password-stdin"));
+  print_prompt(std::string(what) + ": ");
+  return read_answer(hidden);
+}
+
+Result<int> command_login(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::TransferRequest request;
+  request.operation = "login";
+  std::string registry = i.args.words().empty() ? std::string(image::kDefaultRegistry) : i.args.words()[0];
+  request.references = {registry};
+  request.username = i.args.get("username");
+  request.password = i.args.get("password");
+  if (i.args.flag("password-stdin"))
+    request.password = trim(TRY(read_fd(STDIN_FILENO, "standard input", 65536)));
+  if (request.username.empty()) request.username = TRY(ask("Username", false));
+  if (request.password.empty()) request.password = TRY(ask("Password", true));
+  TRY(transfer(*engine, std::move(request), true));
+  TRY_VOID(print("Login Succeeded\n"));
+  return 0;
+}
+
+Result<int> command_logout(const Invocation& i) {
+  auto engine = TRY(i.engine());
+  image::TransferRequest request;
+  request.operation = "logout";
+  request.references = {i.args.words().empty() ? std::string(image::kDefaultRegistry) : i.args.words()[0]};
+  TRY(transfer(*engine, request, true));
+  TRY_VOID(print("Removing login credentials for " + request.references[0] + "\n"));
   return 0;
 }
 
@@ -167,6 +322,16 @@ const std::vector<Command>& image_commands() {
   static const std::vector<Command> kCommands = {
       {"pull, image pull", "NAME[:TAG|@DIGEST]", "Download an image from a registry", pull_options, 1, 1,
        false, command_pull},
+      {"push, image push", "NAME[:TAG]", "Upload an image to a registry", push_options, 1, 1, false,
+       command_push},
+      {"load, image load", "", "Load images from a tar archive, an OCI layout or STDIN", load_options, 0, 0,
+       false, command_load},
+      {"save, image save", "IMAGE [IMAGE...]", "Save images to a tar archive or an OCI layout", save_options,
+       1, kAnyWords, false, command_save},
+      {"import, image import", "file|- [REPOSITORY[:TAG]]", "Import a root file system's tarball as an image",
+       import_options, 1, 2, false, command_import},
+      {"login", "[SERVER]", "Authenticate to a registry", login_options, 0, 1, false, command_login},
+      {"logout", "[SERVER]", "Log out from a registry", no_options, 0, 1, false, command_logout},
       {"images, image ls, image list", "[REPOSITORY[:TAG]]", "List images", images_options, 0, 1, false,
        command_images},
       {"rmi, image rm, image remove", "IMAGE [IMAGE...]", "Remove images", rmi_options, 1, kAnyWords, false,

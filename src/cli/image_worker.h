@@ -3,16 +3,20 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
-#include "engine/engine.h"
+#include "engine/transfer.h"
 
 namespace onggi::cli {
 
 struct PullOptions {
   std::string platform;
   bool quiet = false;
+  bool all_tags = false;
 };
-Result<> pull_image(engine::Engine& engine, const std::string& reference, const PullOptions& options);
+Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::string& reference,
+                                        const PullOptions& options);
+// Any request, with its progress on standard error. `stream`: for path "-".
+Result<image::TransferEvent> transfer(engine::Engine& engine, image::TransferRequest request, bool quiet,
+                                      int stream = -1);
 
 }  // namespace onggi::cli

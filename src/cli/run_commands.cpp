@@ -45,8 +45,10 @@ int failure_code(const Error& error) {
 Result<engine::Created> create(engine::Engine& engine, const Args& args) {
   engine::CreateRequest request = TRY(create_request(args));
   bool quiet = args.flag("quiet");
-  request.pull_image = [&engine, quiet](const std::string& name, const std::string& platform) {
-    return pull_image(engine, name, {platform, quiet});
+  request.pull_image = [&engine, quiet](const std::string& name, const std::string& platform) -> Result<> {
+    if (!quiet) print_error("Unable to find image '" + name + "' locally");
+    TRY(pull_image(engine, name, {.platform = platform, .quiet = quiet}));
+    return {};
   };
   std::string cidfile = args.get("cidfile");
   if (!cidfile.empty() && ::access(cidfile.c_str(), F_OK) == 0)

@@ -535,6 +535,8 @@ Result<MountConfig> parse_volume(const std::string& text) {
       m.ids = "container";
     else if (option == "noidmap")
       m.ids = "identity";
+    else if (option == "squash")
+      m.ids = "squash";
     else if (option == "rprivate" || option == "private" || option == "rslave" || option == "slave")
       m.propagation = option;
     else if (option == "shared" || option == "rshared")

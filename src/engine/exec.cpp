@@ -79,6 +79,7 @@ Result<ExecStarted> exec_in_container(Engine& engine, const std::string& id, con
   args.envp = environ;
   if (!request.interactive || request.tty) args.stdio[0] = null.get();
   if (request.detach) args.stdio[1] = args.stdio[2] = null.get();
+  if (request.output >= 0) args.stdio[1] = args.stdio[2] = request.output;
   sys::Spawned runtime = TRY_CTX(sys::spawn(args), "execute " + engine.paths().runtime);
   ExecStarted started;
   sys::ExitStatus status = TRY(sys::wait_pidfd(runtime.pidfd.get()));

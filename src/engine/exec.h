@@ -14,6 +14,7 @@ struct ExecRequest {
   std::vector<std::string> args, env;
   std::string user, working_dir;
   bool tty = false, interactive = false, detach = false, privileged = false;
+  int output = -1;  // takes standard output and error; -1: this process's own. Borrowed
 };
 struct ExecStarted {
   int pid = 0;

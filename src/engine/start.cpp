@@ -27,7 +27,20 @@ namespace {
 
 // --- what the specification needs to know of the host ---
 
-Result<ResolvedMount> resolve_mount(Engine& engine, const MountConfig& m) {
+// Squashed, the container's root acts as the owner of the directory. Where that is the host's root, writing
+// there is for somebody who said so.
+Result<> check_owner(const ContainerConfig& c, const MountConfig& m, uint32_t owner) {
+  bool mapped = c.id_base && !c.security.host_userns && m.ids.empty();
+  if (!mapped || m.read_only || m.type != "bind" || owner != 0) return {};
+  return fail(
+      Error(ErrorKind::kPermission,
+            "mount '" + m.source + "' at " + m.target +
+                ": it belongs to the host's root, and the container could write to it as its owner. Mount it "
+                "read-only (:ro), use a named volume, or allow it with :squash (as the owner) or :noidmap "
+                "(as nobody)"));
+}
+
+Result<ResolvedMount> resolve_mount(Engine& engine, const ContainerConfig& c, const MountConfig& m) {
   ResolvedMount r;
   r.config = &m;
   if (m.type == "tmpfs") return r;
@@ -40,6 +53,7 @@ Result<ResolvedMount> resolve_mount(Engine& engine, const MountConfig& m) {
                                    "' is gone; create it again: onggi volume create " + m.source));
     return fail(Error::os("mount", r.source));
   }
+  TRY_VOID(check_owner(c, m, st.st_uid));
   r.owner_uid = st.st_uid;
   r.owner_gid = st.st_gid;
   return r;
@@ -92,7 +106,7 @@ Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
   in.config = &c;
   in.host = engine.host();
   in.user = TRY(resolve_user(root, c.user, c.group_add));
-  for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, m)));
+  for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, c, m)));
   for (const auto& d : c.devices) in.devices.push_back(TRY(resolve_device(d)));
   in.shared = TRY(resolve_shared(engine, c));
   in.directory = engine.paths().container(c.id);

@@ -14,5 +14,6 @@ static std::string emit(const T& value) {
 std::string emit_manifest(const Manifest& manifest) { return emit(manifest); }
 std::string emit_index(const Index& index) { return emit(index); }
 std::string emit_image_config(const ImageConfig& config) { return emit(config); }
+std::string emit_container_defaults(const ContainerDefaults& defaults) { return emit(defaults); }
 
 }  // namespace onggi::oci

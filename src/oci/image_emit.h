@@ -11,5 +11,7 @@ namespace onggi::oci {
 std::string emit_manifest(const Manifest& manifest);
 std::string emit_index(const Index& index);
 std::string emit_image_config(const ImageConfig& config);
+// The "config" member alone.
+std::string emit_container_defaults(const ContainerDefaults& defaults);
 
 }  // namespace onggi::oci
