@@ -6,7 +6,7 @@ if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "fuzzing needs clang (cmake --preset fuzz)")
 endif()
 # Only what the targets need is built: the child program is written for GCC.
-foreach(target onggi_sys onggi_image onggi_runtime onggi_rtcli onggi_child_blob onggi_child)
+foreach(target onggi_sys onggi_image onggi_transfer onggi_runtime onggi_rtcli onggi_child_blob onggi_child)
   if(TARGET ${target})
     get_target_property(kind ${target} TYPE)
     if(NOT kind STREQUAL "INTERFACE_LIBRARY")

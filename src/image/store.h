@@ -39,7 +39,7 @@ struct LayerInfo {
   oci::Digest diff_id;
   LayerForm form = LayerForm::kDirectory;
   uint64_t size = 0;     // bytes of file content
-  uint64_t entries = 0;  // files, directories, ...
+  uint64_t entries = 0;  // files, directories, ... below the root; 0: not counted
 };
 
 // One layer of an image as it was transferred.
