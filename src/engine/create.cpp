@@ -131,6 +131,26 @@ Result<> share_range(Engine& engine, ContainerConfig& c) {
   return {};
 }
 
+// "NAME[:ro]": the same mounts, unless something is to be mounted there already.
+Result<> take_volumes_from(Engine& engine, ContainerConfig& c) {
+  for (const auto& from : c.volumes_from) {
+    size_t colon = from.find(':');
+    std::string mode = colon == std::string::npos ? "" : from.substr(colon + 1);
+    if (!mode.empty() && mode != "ro" && mode != "rw")
+      return fail(Error::invalid("invalid --volumes-from '" + from + "' (CONTAINER[:ro|rw])"));
+    ContainerDir other = TRY_CTX(engine.containers().find(from.substr(0, colon)), "--volumes-from");
+    for (MountConfig m : TRY(other.config()).mounts) {
+      bool taken = std::any_of(c.mounts.begin(), c.mounts.end(),
+                               [&](const auto& own) { return own.target == m.target; });
+      if (taken || m.type == "tmpfs") continue;
+      m.read_only |= mode == "ro";
+      m.anonymous = false;  // it goes with the container that brought it
+      c.mounts.push_back(std::move(m));
+    }
+  }
+  return {};
+}
+
 Result<> make_upper(const ContainerConfig& c, int dir) {
   if (::mkdirat(dir, "upper", 0755) < 0) return fail(Error::os("make the writable layer", "upper"));
   if (::fchownat(dir, "upper", c.id_base, c.id_base, 0) < 0)
@@ -192,6 +212,7 @@ Result<> merge_image(CreateRequest& request, const oci::ImageConfig& image) {
 
 Result<Created> create_container(Engine& engine, CreateRequest request) {
   image::ImageRecord image = TRY(find_image(engine, request));
+  TRY_VOID(take_volumes_from(engine, request.config));
   TRY_VOID(merge_image(request, image.config));
   ContainerConfig& c = request.config;
   c.created = now_rfc3339();
