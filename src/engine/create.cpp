@@ -11,6 +11,7 @@
 #include "engine/clock.h"
 #include "engine/events.h"
 #include "engine/volumes.h"
+#include "engine/writable.h"
 
 namespace onggi::engine {
 
@@ -151,13 +152,6 @@ Result<> take_volumes_from(Engine& engine, ContainerConfig& c) {
   return {};
 }
 
-Result<> make_upper(const ContainerConfig& c, int dir) {
-  if (::mkdirat(dir, "upper", 0755) < 0) return fail(Error::os("make the writable layer", "upper"));
-  if (::fchownat(dir, "upper", c.id_base, c.id_base, 0) < 0)
-    return fail(Error::os("give the writable layer to the container", "upper"));
-  return {};
-}
-
 }  // namespace
 
 Result<> merge_image(CreateRequest& request, const oci::ImageConfig& image) {
@@ -227,7 +221,9 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   image::Store* store = TRY(engine.images());
   TRY_VOID(store->hold(c.id, image.id));
   undo.push([&] { (void)store->release(c.id); });
-  TRY_VOID(make_upper(c, claim.dir.fd()));
+  std::string warning;
+  TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
+  if (!warning.empty()) created.warnings.push_back(warning);
   TRY_VOID(write_own_files(c, claim.dir.fd()));
   TRY_VOID(create_volumes_of(engine, c, undo));
   TRY_VOID(claim.commit(c));
