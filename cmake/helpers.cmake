@@ -1,7 +1,10 @@
-# Programs that tests, benches and the test VM use: static, and linked with nothing of ours.
+# Programs that tests, benches and the test VM use: static, and but for the image importer linked with nothing of ours.
 if(ONGGI_TESTS AND NOT ONGGI_SANITIZE AND NOT ONGGI_COVERAGE)
   add_executable(onggi-test-probe ${CMAKE_SOURCE_DIR}/tests/helpers/probe.cpp)
   target_link_options(onggi-test-probe PRIVATE -static -no-pie)
+  add_executable(onggi-test-image ${CMAKE_SOURCE_DIR}/tests/helpers/image.cpp)
+  target_link_libraries(onggi-test-image PRIVATE onggi_image)
+  target_link_options(onggi-test-image PRIVATE -static -no-pie)
   if(EXISTS ${CMAKE_SOURCE_DIR}/tests/helpers/kvmprobe.cpp)
     add_executable(onggi-kvmprobe ${CMAKE_SOURCE_DIR}/tests/helpers/kvmprobe.cpp)
     target_link_options(onggi-kvmprobe PRIVATE -static -no-pie)

@@ -242,6 +242,7 @@ std::optional<uint64_t> JsonValue::as_uint64() const {
   const Value& v = tree_value(value_);
   return v.IsUint64() ? std::optional(v.GetUint64()) : std::nullopt;
 }
+double JsonValue::as_double() const { return tree_value(value_).GetDouble(); }
 // "the number 1.5". By hand: std::to_chars for floating point would bring 100 kB of tables into a static
 // program for this line.
 static std::string describe_fraction(double d) {

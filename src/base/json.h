@@ -54,6 +54,7 @@ class JsonValue {
   // nullopt when the number is not an integer or does not fit.
   [[nodiscard]] std::optional<int64_t> as_int64() const;
   [[nodiscard]] std::optional<uint64_t> as_uint64() const;
+  [[nodiscard]] double as_double() const;  // any number
   // "a string", "the number 1.5", ... for error texts.
   [[nodiscard]] std::string describe() const;
 

@@ -1,4 +1,11 @@
-// Go's text/template, as far as the field's users write it in --format.
+// Go's text/template (pkg.go.dev/text/template) over a JSON value, as far as people write it in --format:
+// fields, variables, pipelines, if/else/with/range/break/continue, comparison, the built-in functions but
+// html, js, urlquery and call, and docker's own (json, join, split, lower, upper, title, pad, truncate,
+// trim...). No define, block or template.
+//
+// Two passes: template_parse.cpp turns the text into a tree and refuses what is malformed before anything is
+// printed; template.cpp walks the tree. A field that is not there is false in a condition and an error where
+// it would be printed: a typing mistake must not look like an empty value.
 #pragma once
 
 #include <string>
@@ -9,7 +16,8 @@
 
 namespace onggi::cli {
 
-// Renders `text` over the JSON value. Errors name the place in the template.
+// Renders `text` over the JSON value. Errors (kInvalid) name line and column in the template, and what is
+// there instead of a field that is not.
 Result<std::string> render_template(std::string_view text, JsonValue value);
 
 }  // namespace onggi::cli
