@@ -53,7 +53,8 @@ long raw(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
 
 // Runs in the new process, on its own stack but in the caller's memory: raw system calls only, errno stays
 // untouched.
-extern "C" [[noreturn, gnu::used, gnu::no_sanitize_address, gnu::no_sanitize_undefined]] void
+// The old spelling of attributes: the only one of no_sanitize that GCC and Clang share.
+extern "C" [[noreturn]] __attribute__((used, no_sanitize("address"), no_sanitize("undefined"))) void
 onggi_spawn_entry(Trampoline* t) {
   const SpawnArgs& a = *t->args;
   // Whatever signals the caller blocks for itself (or its engine had blocked), the new program starts with
