@@ -276,7 +276,8 @@ Result<> resource_options(const Args& args, ContainerConfig& c) {
   for (const auto& text : args.all("storage-opt")) {
     auto [key, value] = key_value(text);
     if (key != "size") return fail(Error::invalid("unknown --storage-opt '" + key + "' (only size=)"));
-    c.storage_size = TRY(parse_bytes(value, "--storage-opt size"));
+    c.storage_size =
+        value == "unlimited" || value == "-1" ? -1 : TRY(parse_bytes(value, "--storage-opt size"));
   }
   return {};
 }
@@ -498,7 +499,8 @@ const Options& create_options() {
       {"shm-size", 0, kValue, "bytes", "Size of /dev/shm (default 64m)"},
       {"stop-signal", 0, kValue, "string", "Signal to stop the container"},
       {"stop-timeout", 0, kValue, "int", "Seconds until a stop becomes a kill (default 10)"},
-      {"storage-opt", 0, kList, "list", "Storage options: size=BYTES of the writable layer"},
+      {"storage-opt", 0, kList, "list",
+       "Storage options: size=BYTES of the writable layer (default 10g; unlimited)"},
       {"sysctl", 0, kList, "map", "Sysctl options"},
       {"tmpfs", 0, kList, "list", "Mount a tmpfs directory"},
       {"tty", 't', kSwitch, "", "Allocate a pseudo-TTY"},

@@ -11,6 +11,7 @@
 #include "engine/clock.h"
 #include "engine/events.h"
 #include "engine/volumes.h"
+#include "engine/writable.h"
 
 namespace onggi::engine {
 
@@ -131,10 +132,23 @@ Result<> share_range(Engine& engine, ContainerConfig& c) {
   return {};
 }
 
-Result<> make_upper(const ContainerConfig& c, int dir) {
-  if (::mkdirat(dir, "upper", 0755) < 0) return fail(Error::os("make the writable layer", "upper"));
-  if (::fchownat(dir, "upper", c.id_base, c.id_base, 0) < 0)
-    return fail(Error::os("give the writable layer to the container", "upper"));
+// "NAME[:ro]": the same mounts, unless something is to be mounted there already.
+Result<> take_volumes_from(Engine& engine, ContainerConfig& c) {
+  for (const auto& from : c.volumes_from) {
+    size_t colon = from.find(':');
+    std::string mode = colon == std::string::npos ? "" : from.substr(colon + 1);
+    if (!mode.empty() && mode != "ro" && mode != "rw")
+      return fail(Error::invalid("invalid --volumes-from '" + from + "' (CONTAINER[:ro|rw])"));
+    ContainerDir other = TRY_CTX(engine.containers().find(from.substr(0, colon)), "--volumes-from");
+    for (MountConfig m : TRY(other.config()).mounts) {
+      bool taken = std::any_of(c.mounts.begin(), c.mounts.end(),
+                               [&](const auto& own) { return own.target == m.target; });
+      if (taken || m.type == "tmpfs") continue;
+      m.read_only |= mode == "ro";
+      m.anonymous = false;  // it goes with the container that brought it
+      c.mounts.push_back(std::move(m));
+    }
+  }
   return {};
 }
 
@@ -192,6 +206,7 @@ Result<> merge_image(CreateRequest& request, const oci::ImageConfig& image) {
 
 Result<Created> create_container(Engine& engine, CreateRequest request) {
   image::ImageRecord image = TRY(find_image(engine, request));
+  TRY_VOID(take_volumes_from(engine, request.config));
   TRY_VOID(merge_image(request, image.config));
   ContainerConfig& c = request.config;
   c.created = now_rfc3339();
@@ -206,7 +221,9 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   image::Store* store = TRY(engine.images());
   TRY_VOID(store->hold(c.id, image.id));
   undo.push([&] { (void)store->release(c.id); });
-  TRY_VOID(make_upper(c, claim.dir.fd()));
+  std::string warning;
+  TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
+  if (!warning.empty()) created.warnings.push_back(warning);
   TRY_VOID(write_own_files(c, claim.dir.fd()));
   TRY_VOID(create_volumes_of(engine, c, undo));
   TRY_VOID(claim.commit(c));

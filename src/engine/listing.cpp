@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "engine/clock.h"
 #include "engine/lifecycle.h"
+#include "engine/writable.h"
 #include "sys/path.h"
 
 namespace onggi::engine {
@@ -161,7 +162,10 @@ void describe(Engine& engine, Item& item, int64_t now) {
 }  // namespace
 
 Result<uint64_t> writable_size(Engine& engine, const std::string& id) {
-  std::string path = engine.paths().container(id) + "/upper";
+  ContainerConfig config = TRY(TRY(engine.containers().open(id)).config());
+  MountFd holder;
+  UniqueFd upper = TRY(open_upper(engine, config, holder));
+  std::string path = "/proc/self/fd/" + std::to_string(upper.get()) + "/.";
   char* const roots[] = {path.data(), nullptr};
   FTS* tree = ::fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, nullptr);
   if (!tree) return fail(Error::os("measure the writable layer", path));

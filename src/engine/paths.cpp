@@ -61,9 +61,12 @@ Result<Paths> find_paths(const PathOptions& options) {
   for (const std::string* path : {&paths.root, &paths.run})
     if ((*path)[0] != '/')
       return fail(Error::invalid("the state directory must be an absolute path: '" + *path + "'"));
-  for (const char* dir : {"", "/containers", "/names", "/ranges", "/volumes", "/trash", "/images"})
-    TRY_VOID(make_directory(paths.root + dir, 0700));
-  for (const char* dir : {"", "/containers", "/runtime"}) TRY_VOID(make_directory(paths.run + dir, 0700));
+  // The directories made last tell that all are there.
+  if (::access((paths.root + "/trash").c_str(), F_OK) != 0)
+    for (const char* dir : {"", "/containers", "/names", "/ranges", "/volumes", "/images", "/trash"})
+      TRY_VOID(make_directory(paths.root + dir, 0700));
+  if (::access((paths.run + "/runtime").c_str(), F_OK) != 0)
+    for (const char* dir : {"", "/containers", "/runtime"}) TRY_VOID(make_directory(paths.run + dir, 0700));
   std::string own = own_directory(), given = environment("ONGGI_RUNTIME");
   paths.runtime =
       given.empty() ? first_that_exists({own + "/onggi-runtime", "/usr/bin/onggi-runtime"}) : given;

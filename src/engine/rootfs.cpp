@@ -2,16 +2,14 @@
 // are mapped; what the container writes carries shifted ids on disk and is shifted back at commit.
 #include "engine/rootfs.h"
 
-#include <fcntl.h>
 #include <linux/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "engine/writable.h"
 #include "image/snapshot.h"
 #include "sys/mount.h"
 #include "sys/overlay.h"
-#include "sys/path.h"
 #include "sys/user_namespace.h"
 
 namespace onggi::engine {
@@ -39,22 +37,11 @@ Result<MountFd> mount_root(Engine& engine, const ContainerConfig& config, const 
   if (options.mapped && config.id_base) TRY_VOID(map_lowers(lowers, config.id_base));
   sys::OverlayArgs args;
   for (const auto& lower : lowers) args.lowers.push_back(lower.mount.get());
-  UniqueFd upper, work;
+  WritableLayer layer;
   if (options.writable) {
-    std::string path = engine.paths().container(config.id);
-    // A volatile overlay leaves a mark that forbids a second mount; only work has it, and work is scratch.
-    UniqueFd own = TRY(open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
-    TRY_VOID(sys::remove_tree(own.get(), "work"));
-    if (::mkdirat(own.get(), "work", 0755) < 0)
-      return fail(Error::os("make the work directory of", config.name));
-    if (::fchownat(own.get(), "work", config.id_base, config.id_base, 0) < 0)
-      return fail(Error::os("give the work directory to the container", config.name));
-    // Upper and work must be of one mount: a copy of the directory's own, so that no other mount's flags
-    // count.
-    upper = TRY(open_at(AT_FDCWD, path + "/upper", O_PATH | O_DIRECTORY | O_NOFOLLOW));
-    work = TRY(open_at(AT_FDCWD, path + "/work", O_PATH | O_DIRECTORY | O_NOFOLLOW));
-    args.upper = upper.get();
-    args.work = work.get();
+    layer = TRY(open_writable(engine, config, true));
+    args.upper = layer.upper.get();
+    args.work = layer.work.get();
     args.is_volatile = true;
   }
   args.userxattr = engine.paths().rootless;

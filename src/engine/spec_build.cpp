@@ -181,7 +181,9 @@ oci::Mount bind_mount(const SpecInputs& in, const ResolvedMount& r) {
   mount.options.insert(mount.options.end(), m.options.begin(), m.options.end());
   uint32_t base = in.config->id_base;
   if (in.config->security.host_userns || !base || m.ids == "identity") return mount;
-  mount.options.push_back(m.recursive && !r.is_volume ? "ridmap" : "idmap");
+  // The top mount only: what is mounted below (proc, another overlay) can often not be mapped, and stays
+  // unreachable.
+  mount.options.push_back("idmap");
   if (r.is_volume || m.ids == "container") {
     mount.uid_mappings = mount.gid_mappings = {{0, base, 65536}};
   } else {

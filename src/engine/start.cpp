@@ -16,6 +16,7 @@
 #include "engine/lifecycle.h"
 #include "engine/rootfs.h"
 #include "engine/runtime_call.h"
+#include "engine/slice.h"
 #include "engine/users.h"
 #include "engine/volume_fill.h"
 #include "engine/volumes.h"
@@ -172,6 +173,7 @@ void clean_remains(Engine& engine, const std::string& id) {
 Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const ContainerConfig& c,
                                 ContainerState& state, const StartOptions& options) {
   StartedContainer started;
+  ensure_slice(engine);
   MountFd root = TRY(mount_root(engine, c, {}));
   TRY_VOID(fill_volumes(engine, c));
   TRY_VOID(prepare_bundle(engine, c, root.get()));

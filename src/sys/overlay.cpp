@@ -65,10 +65,19 @@ Result<MountFd> mount_overlay(const OverlayArgs& args) {
   return finish(context.get(), MOUNT_ATTR_NODEV);
 }
 
-Result<MountFd> mount_image_file(const char* type, const std::string& path) {
+Result<MountFd> mount_file_system(const char* type, const std::string& source,
+                                  const std::vector<std::string>& options, uint64_t attributes) {
   UniqueFd context = TRY(open_context(type));
-  TRY_VOID(configure(context.get(), FSCONFIG_SET_STRING, "source", path.c_str(), 0));
-  return finish(context.get(), MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
+  TRY_VOID(configure(context.get(), FSCONFIG_SET_STRING, "source", source.c_str(), 0));
+  for (const auto& option : options) {
+    size_t equals = option.find('=');
+    if (equals == std::string::npos)
+      TRY_VOID(configure(context.get(), FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0));
+    else
+      TRY_VOID(configure(context.get(), FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
+                         option.c_str() + equals + 1, 0));
+  }
+  return finish(context.get(), attributes);
 }
 
 Result<> attach_mount(int mount, const std::string& path) {
@@ -86,19 +95,6 @@ Result<> detach_mount(const std::string& path) {
   if (::syscall(SYS_umount2, path.c_str(), kDetach | kNoFollow) == 0 || errno == EINVAL || errno == ENOENT)
     return {};
   return fail(Error::os("unmount", path));
-}
-
-Result<MountFd> mount_tmpfs(const std::vector<std::string>& options) {
-  UniqueFd context = TRY(open_context("tmpfs"));
-  for (const auto& option : options) {
-    size_t equals = option.find('=');
-    if (equals == std::string::npos)
-      TRY_VOID(configure(context.get(), FSCONFIG_SET_FLAG, option.c_str(), nullptr, 0));
-    else
-      TRY_VOID(configure(context.get(), FSCONFIG_SET_STRING, option.substr(0, equals).c_str(),
-                         option.c_str() + equals + 1, 0));
-  }
-  return finish(context.get(), MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
 }
 
 }  // namespace onggi::sys

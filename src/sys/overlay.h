@@ -1,6 +1,7 @@
 // The overlay file system of a container, assembled from descriptors (fsopen, fsconfig, fsmount).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,10 @@ struct OverlayArgs {
 // A detached overlay mount (nodev). `xino=off`: inode numbers stay those of the layers. Errors carry what the
 // kernel said through the context's message log.
 Result<MountFd> mount_overlay(const OverlayArgs& args);
-// A read-only EROFS or another image file system from a file, mounted file-backed and detached.
-Result<MountFd> mount_image_file(const char* type, const std::string& path);
+// A detached mount of a file system on a device or, where it can, in a file. `options` are fsconfig strings
+// ("key=value" or flags), `attributes` MOUNT_ATTR_*.
+Result<MountFd> mount_file_system(const char* type, const std::string& source,
+                                  const std::vector<std::string>& options, uint64_t attributes);
 // Puts a detached mount onto `path` of the caller's mount namespace.
 Result<> attach_mount(int mount, const std::string& path);
 // Makes every mount of the caller's namespace a slave: mounts made here are seen nowhere else, unmounts on
@@ -30,7 +33,4 @@ Result<> attach_mount(int mount, const std::string& path);
 Result<> make_mounts_slave();
 // umount2(MNT_DETACH); not mounted is success.
 Result<> detach_mount(const std::string& path);
-// A tmpfs attached nowhere; `options` are fsconfig strings ("size=64m").
-Result<MountFd> mount_tmpfs(const std::vector<std::string>& options);
-
 }  // namespace onggi::sys

@@ -25,7 +25,7 @@ struct UnpackLimits {
   // gzip cannot exceed 1032:1. Real layers are at 2-10:1; files of zeros may be far above, so the ratio
   // counts only behind the first `ratio_from` bytes of output.
   uint64_t max_ratio = 100;
-  uint64_t ratio_from = 2ull << 30;
+  uint64_t ratio_from = 1ull << 30;
 };
 
 class Decompressor {

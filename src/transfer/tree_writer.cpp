@@ -91,34 +91,47 @@ Result<int> TreeWriter::parent_of(const std::string& path) {
   return cached_.get();
 }
 
-// Directories that the archive has no entry for: root's, 0755, as the peers make them.
+// Directories that the archive has no entry for: root's, 0755, as the peers make them. Each step starts from
+// the last directory, so that a deep path costs its length and not the square of it.
 Result<UniqueFd> TreeWriter::make_parents(const std::string& path) {
   UniqueFd at(open_directory(root_, "", O_PATH));
   for (size_t end = 0; end != std::string::npos;) {
     end = path.find('/', end ? end + 1 : 0);
     std::string prefix = path.substr(0, end);
-    UniqueFd next(open_directory(root_, prefix, O_PATH));
+    Place here{at.get(), split(prefix).second};
+    UniqueFd next = open_step(here, prefix);
     if (!next) {
-      Place here{at.get(), split(prefix).second};
-      if (errno == ENOTDIR) {
-        if (!TRY(replace_by_directory(here, prefix)))
-          return fail(entry_error(path, "'" + prefix + "' is no directory in this layer"));
-      } else if (errno == ENOENT) {
-        // A dangling symlink is also ENOENT; mkdir then says EEXIST.
-        if (::mkdirat(at.get(), here.leaf.c_str(), 0755) < 0)
-          return fail(entry_os("create the parent directory", prefix));
-        entries_++;
-        if (::fchmodat(at.get(), here.leaf.c_str(), 0755, 0) < 0)
-          return fail(entry_os("set the mode of", prefix));
-      } else {
-        return fail(entry_os("open the directory", prefix));
-      }
-      next = UniqueFd(open_directory(root_, prefix, O_PATH));
+      TRY_VOID(make_parent(here, prefix, path));
+      next = open_step(here, prefix);
       if (!next) return fail(entry_os("open the directory", prefix));
     }
     at = std::move(next);
   }
   return at;
+}
+
+// One component further; through a symlink of the image only from the root, where it means what it says.
+UniqueFd TreeWriter::open_step(const Place& here, const std::string& prefix) {
+  UniqueFd next(
+      open_beneath(here.parent, here.leaf, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
+  if (!next && errno == ELOOP) next = UniqueFd(open_directory(root_, prefix, O_PATH));
+  return next;
+}
+
+// Makes the directory that open_step could not open, judging by errno.
+Result<> TreeWriter::make_parent(const Place& here, const std::string& prefix, const std::string& path) {
+  if (errno == ENOTDIR) {
+    if (TRY(replace_by_directory(here, prefix))) return {};
+    return fail(entry_error(path, "'" + prefix + "' is no directory in this layer"));
+  }
+  if (errno != ENOENT) return fail(entry_os("open the directory", prefix));
+  // A dangling symlink is also ENOENT; mkdir then says EEXIST.
+  if (::mkdirat(here.parent, here.leaf.c_str(), 0755) < 0)
+    return fail(entry_os("create the parent directory", prefix));
+  entries_++;
+  if (::fchmodat(here.parent, here.leaf.c_str(), 0755, 0) < 0)
+    return fail(entry_os("set the mode of", prefix));
+  return {};
 }
 
 Result<TreeWriter::Place> TreeWriter::place(std::string_view name) {

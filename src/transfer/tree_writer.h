@@ -73,6 +73,8 @@ class TreeWriter {
   Result<Place> place(std::string_view name);
   Result<int> parent_of(const std::string& path);
   Result<UniqueFd> make_parents(const std::string& path);
+  UniqueFd open_step(const Place& here, const std::string& prefix);
+  Result<> make_parent(const Place& here, const std::string& prefix, const std::string& path);
   // Makes room for something that is not a directory.
   Result<> clear(const Place& place, std::string_view name);
   Result<bool> replace_by_directory(const Place& place, const std::string& path);
