@@ -113,6 +113,12 @@ Result<> start_locked(Opened& c) {
     policy::SeccompProgram seccomp;
     if (spec.linux.seccomp) seccomp = TRY(policy::compile_seccomp(*spec.linux.seccomp));
     place.seccomp = &seccomp;
+    place.process = &*spec.process;
+    place.keyring = "_ses." + c.record.id;
+    place.deny_setgroups = c.record.rootless && spec.linux.gid_mappings.size() <= 1;
+    std::unique_ptr<Cgroup> cgroup;
+    if (!c.record.cgroup.paths.empty()) cgroup = TRY(Cgroup::load(c.record.cgroup));
+    place.cgroup = cgroup.get();
     TRY_VOID(run_hooks(spec.hooks.start_container, "startContainer",
                        state_json(c.record, spec, Status::kCreated, c.record.pid), place));
     return tell_start(c.dir.fd());

@@ -326,6 +326,10 @@ LaunchHandlers Creation::handlers() {
     PidFd pidfd = TRY(sys::pidfd_open(pid));
     HookPlace place = container_place(pidfd.get());
     place.seccomp = &seccomp_;
+    place.process = &*spec_.process;
+    if (!cgroup_->record().paths.empty()) place.cgroup = cgroup_.get();
+    if (!options_.no_new_keyring) place.keyring = "_ses." + options_.id;
+    place.deny_setgroups = context_.rootless && spec_.linux.gid_mappings.size() <= 1;
     return run_hooks(spec_.hooks.start_container, "startContainer",
                      state_json(record_, spec_, Status::kCreated, pid), place);
   };

@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "runtime/cgroup.h"
 #include "runtime/launch.h"
+#include "runtime/notify.h"
+#include "sys/mount.h"
 #include "sys/process.h"
 
 namespace onggi::runtime {
@@ -33,25 +36,48 @@ int64_t now_ms() {
   return static_cast<int64_t>(ts.tv_sec) * 1000 + ts.tv_nsec / 1000000;
 }
 
-Result<Launched> start_in_container(const oci::Hook& hook, const HookPlace& place, int in, int out) {
+// The process that a hook is in the container: with place.process its identity, but none of its words.
+oci::Process hook_process(const oci::Hook& hook, const HookPlace& place) {
   oci::Process process;
+  if (place.process) process = *place.process;
   process.args = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   process.env = hook.env;
+  process.cwd = "/";
+  process.terminal = false;
+  process.exec_cpu_affinity.reset();
+  return process;
+}
+
+Result<Launched> start_in_container(const oci::Hook& hook, const HookPlace& place, int in, int out) {
+  oci::Process process = hook_process(hook, place);
   JoinInput join;
   join.process = &process;
   join.pidfd = place.container_pidfd;
   join.namespaces = place.namespaces;
   join.user_namespace = place.user_namespace;
-  join.bare = true;
-  join.seccomp = place.seccomp;
+  join.bare = !place.process;
+  // Nobody would answer this process's notifications.
+  join.seccomp = place.seccomp && place.seccomp->notifies ? nullptr : place.seccomp;
+  join.keyring = place.keyring;
+  join.rootless = place.deny_setgroups;
+  join.join_cgroup = place.cgroup != nullptr;
+  UniqueFd proc;
+  if (!process.apparmor_profile.empty() || !process.selinux_label.empty()) {
+    proc = TRY(sys::private_proc());
+    join.proc_fd = proc.get();
+    join.apparmor = apparmor_enabled();
+    join.selinux = selinux_enabled();
+  }
   CompiledPlan plan = TRY(compile_join(join));
   plan.builder.set_program(process.args, process.env, {hook.path});
   LaunchArgs args;
   args.plan = &plan;
-  args.bare = true;
+  args.bare = join.bare;
   args.stdio[0] = in;
   args.stdio[1] = args.stdio[2] = out;
-  return launch(args, {});
+  LaunchHandlers handlers;
+  if (place.cgroup) handlers.join_cgroup = [&](int) { return place.cgroup->join_fds(); };
+  return launch(args, handlers);
 }
 
 Result<Launched> start_on_host(const oci::Hook& hook, const HookPlace& place, int in, int out) {
@@ -70,6 +96,7 @@ Result<Launched> start_on_host(const oci::Hook& hook, const HookPlace& place, in
   args.stdio[0] = in;
   args.stdio[1] = args.stdio[2] = out;
   if (!place.directory.empty()) args.directory = place.directory.c_str();
+  args.dies_with_caller = true;  // nobody else knows of it
   sys::Spawned s = TRY(sys::spawn(args));
   Launched l;
   l.pid = s.pid;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ alignas(64) char spawn_stack[16384];
 
 struct Trampoline {
   const SpawnArgs* args;
+  int caller;
   volatile int error;
 };
 Trampoline trampoline;
@@ -64,6 +66,10 @@ onggi_spawn_entry(Trampoline* t) {
   for (int i = 0; i < 3; i++)
     if (a.stdio[i] >= 0) raw(SYS_dup3, a.stdio[i], i, 0);
   for (int i = 0; i < a.inherit_count; i++) raw(SYS_fcntl, a.inherit[i], F_SETFD, 0);
+  if (a.dies_with_caller) {
+    raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (raw(SYS_getppid) != t->caller) raw(SYS_exit, 127);  // it died before
+  }
   long r = a.directory ? raw(SYS_chdir, reinterpret_cast<long>(a.directory)) : 0;
   if (r == 0)
     r = a.exec_fd < 0 ? raw(SYS_execve, reinterpret_cast<long>(a.exec_path), reinterpret_cast<long>(a.argv),
@@ -114,6 +120,7 @@ Result<Spawned> spawn(const SpawnArgs& args) {
     clone.cgroup = static_cast<uint64_t>(args.cgroup_fd);
   }
   trampoline.args = &args;
+  trampoline.caller = args.dies_with_caller ? ::getpid() : 0;
   trampoline.error = 0;
   long pid = clone_with_stack(&clone, &trampoline);
   if (pid < 0) return fail(Error::os("clone3 a process into new namespaces", "", static_cast<int>(-pid)));

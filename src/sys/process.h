@@ -35,6 +35,7 @@ struct SpawnArgs {
   int inherit_count = 0;
   int stdio[3] = {-1, -1, -1};  // replaces descriptors 0-2 when set; must not be 0-2 themselves
   const char* directory = nullptr;
+  bool dies_with_caller = false;  // SIGKILL when this process ends, however it does (PR_SET_PDEATHSIG)
   // False: return at once, while the new process may still be on its way to exec. Everything that `args`
   // refers to (and args itself) must then stay as it is until the program has given a sign of life, and no
   // other process may be started before. Why the exec failed, if it did, is told by spawn_error().

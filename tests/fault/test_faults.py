@@ -129,6 +129,28 @@ class Kills(FaultTest):
                     self.assert_clean("a kill of delete at %s:%d" % (calls, n))
 
 
+class HangingHook(RuntimeTest):
+    """A runtime that is killed while one of its hooks hangs takes the hook with it: nobody else knows of that process."""
+
+    @deviates(runc="the hook lives on", crun="the hook lives on")
+    def test_killed_beside_a_hook(self):
+        for kind in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart"):
+            with self.subTest(kind):
+                b = self.bundle("sleep", "1000")
+                trace = os.path.join(self.tmp, kind)
+                os.mkdir(trace)
+                b.mount("/trace", trace, "bind", ["bind"])
+                where = "/trace" if kind == "startContainer" else trace
+                b.config["hooks"] = {kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo > %s/hangs; exec sleep 1000" % where], "env": ["PATH=/usr/bin:/bin"]}]}
+                cid = self.cid()
+                p = subprocess.Popen(self.argv("run", "--bundle", b.write(), cid), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                onggi_test.wait_until(lambda: os.path.exists(os.path.join(trace, "hangs")), "the hook hangs")
+                p.kill()
+                p.wait()
+                self.runtime("delete", "--force", cid)
+                self.assertEqual([], self._leaks.differences(), "left behind by a kill beside a %s hook" % kind)
+
+
 class ForeignCgroup(FaultTest):
     """linux.cgroupsPath names a cgroup that somebody else uses. The refusal comes after the container was recorded; a runtime that was killed
     in between never owned the cgroup, so `delete --force` must neither signal nor remove anything in it."""
