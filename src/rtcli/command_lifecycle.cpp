@@ -78,15 +78,17 @@ Result<int> run_start(const Invocation& i) {
 
 namespace {
 
+// A user or group id. (uid_t)-1 is none, and what does not fit must not wrap around to another one.
+Result<uint32_t> parse_id(const std::string& text, const std::string& option) {
+  uint64_t n = TRY(parse_u64(text, option));
+  if (n > 0xfffffffeULL) return fail(Error::invalid(option + ": " + text + " is not an id"));
+  return static_cast<uint32_t>(n);
+}
+
 Result<> set_user(const std::string& text, runtime::ExecOptions& o) {
   size_t colon = text.find(':');
-  auto id = [&](const std::string& s) -> Result<uint32_t> {
-    uint64_t n = TRY(parse_u64(s, "option --user"));
-    if (n > 0xfffffffeULL) return fail(Error::invalid("option --user: " + s + " is not an id"));
-    return static_cast<uint32_t>(n);
-  };
-  o.uid = TRY(id(text.substr(0, colon)));
-  if (colon != std::string::npos) o.gid = TRY(id(text.substr(colon + 1)));
+  o.uid = TRY(parse_id(text.substr(0, colon), "option --user"));
+  if (colon != std::string::npos) o.gid = TRY(parse_id(text.substr(colon + 1), "option --user"));
   return {};
 }
 
@@ -110,7 +112,7 @@ Result<runtime::ExecOptions> exec_options(const Invocation& i) {
   o.selinux_label = a.find("process-label");
   if (auto user = a.find("user")) TRY_VOID(set_user(*user, o));
   for (const auto& list : a.all("additional-gids"))
-    o.additional_gids.push_back(static_cast<uint32_t>(TRY(parse_u64(list, "option --additional-gids"))));
+    o.additional_gids.push_back(TRY(parse_id(list, "option --additional-gids")));
   if (a.has("no-new-privs")) o.no_new_privileges = TRY(a.flag("no-new-privs"));
   o.console_socket = a.get("console-socket");
   o.pidfd_socket = a.get("pidfd-socket");

@@ -19,6 +19,8 @@ namespace onggi::child {
 
 namespace {
 
+constexpr long kFchmodat2 = 452;  // since 6.6, the same number everywhere
+
 constexpr uint64_t make_dev(uint32_t major, uint32_t minor) {
   // The kernel's "new" encoding of a 32-bit dev_t, which is what mknod takes for numbers in range.
   return (minor & 0xff) | (static_cast<uint64_t>(major & 0xfff) << 8) |
@@ -70,9 +72,10 @@ long bind_device(Child& c, const Place& place, const DeviceStep& d) {
     r = -ENODEV;
   }
   if (r == 0) {
-    long made =
-        sys(__NR_openat, place.dir, ptr(place.name), O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0666);
-    r = made < 0 ? made : close_fd(static_cast<int>(made));
+    // Made, but not opened: what the image has there may be a FIFO or a device that does something when it is
+    // opened. Neither this nor the mount follows a symlink.
+    r = sys(__NR_mknodat, place.dir, ptr(place.name), S_IFREG | 0666, 0);
+    if (r == -EEXIST) r = 0;
   }
   if (r == 0) {
     long tree = sys(__NR_open_tree, source, ptr(""), OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
@@ -84,16 +87,40 @@ long bind_device(Child& c, const Place& place, const DeviceStep& d) {
   return r;
 }
 
+// chmod of what an O_PATH descriptor stands for. Before 6.6 that goes through the host's /proc only, where
+// this process still is.
+long chmod_fd(long fd, uint32_t mode) {
+  long r = sys(kFchmodat2, fd, ptr(""), mode, AT_EMPTY_PATH);
+  if (r != -ENOSYS && r != -EPERM) return r;  // EPERM: the kernel, or a filter that does not know the call
+  char path[32] = "/proc/self/fd/";
+  size_t at = length(path);
+  long scale = 1;
+  while (fd / scale >= 10) scale *= 10;
+  for (; scale; scale /= 10) path[at++] = static_cast<char>('0' + fd / scale % 10);
+  return sys(__NR_fchmodat, AT_FDCWD, ptr(path), mode);
+}
+
+// A node that the image brings. It is held while it is looked at and changed: by its name another process
+// could put a symlink there in between, and this process is not yet in the container's root.
+long take_device(Child& c, const Place& place, const DeviceStep& d) {
+  long fd = sys(__NR_openat, place.dir, ptr(place.name), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return fd;
+  struct statx st = {};
+  long r = stat_fd(static_cast<int>(fd), &st);
+  if (r == 0 && !same_device(st, d)) {
+    note(c, text(c, d.path), " exists and is not this device");
+    r = -EEXIST;
+  }
+  if (r == 0) r = chmod_fd(fd, d.mode & 07777);
+  close_fd(static_cast<int>(fd));
+  return r;
+}
+
 long mknod_device(Child& c, const Place& place, const DeviceStep& d) {
   long r = sys(__NR_mknodat, place.dir, ptr(place.name), d.mode, static_cast<long>(d.dev));
   if (r == -EEXIST) {
-    struct statx st = {};
-    r = sys(__NR_statx, place.dir, ptr(place.name), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, ptr(&st));
-    if (r == 0 && !same_device(st, d)) {
-      note(c, text(c, d.path), " exists and is not this device");
-      return -EEXIST;
-    }
-    if (r == 0) r = sys(__NR_fchmodat, place.dir, ptr(place.name), d.mode & 07777);
+    r = take_device(c, place, d);
+    if (r == -EEXIST) return r;
   }
   if (r == 0 && (d.uid || d.gid))
     r = sys(__NR_fchownat, place.dir, ptr(place.name), d.uid, d.gid, AT_SYMLINK_NOFOLLOW);

@@ -198,6 +198,8 @@ long fix_stdio(const Step& s) {
     uint32_t type = st.stx_mode & S_IFMT;
     // Regular files and the null device keep their owner; pipes, sockets and terminals must be openable by
     // /dev/stdout.
+    // The owner of a file may open it again through /proc/self/fd, for writing, too.
+    if (type == S_IFREG || type == S_IFDIR || type == S_IFBLK) continue;
     if (type == S_IFCHR && st.stx_rdev_major == 1 && st.stx_rdev_minor == 3) continue;
     if (st.stx_uid == s.a) continue;
     long r = sys(__NR_fchown, fd, static_cast<long>(s.a), st.stx_gid);

@@ -240,6 +240,8 @@ Result<CompiledPlan> compile_join(const JoinInput& in) {
   plan.fds = {in.pidfd};
   if (in.proc_fd >= 0) plan.fds.push_back(in.proc_fd);
   b.add(Op::kCloseRangeCloexec).a = static_cast<uint64_t>(3 + in.preserve_fds);
+  // Before the clone: what it makes is seen in the container's pid namespace at once.
+  b.add(Op::kDumpable).a = 0;
   const auto& affinity = in.process->exec_cpu_affinity;
   if (affinity && !affinity->initial.empty()) TRY_VOID(add_affinity(plan, affinity->initial, "initial"));
   if (in.join_cgroup) b.add(Op::kJoinCgroup);
@@ -255,7 +257,6 @@ Result<CompiledPlan> compile_join(const JoinInput& in) {
     ids.a = 0;
     ids.b = 0;
   }
-  b.add(Op::kDumpable).a = 0;
   ProcessInput process;
   process.process = in.process;
   process.linux = in.linux;

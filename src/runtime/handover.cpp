@@ -30,7 +30,10 @@ Result<> Handover::send_pidfd(int pidfd) {
 
 Result<> write_pid_file(const std::string& path, int pid) {
   std::string temporary = path + ".tmp." + std::to_string(::getpid());
-  auto written = write_file(temporary, std::to_string(pid), O_CREAT | O_TRUNC, 0644);
+  // The name can be guessed. Where others make files, too (/tmp), whatever stands there is theirs: taken
+  // away, never written through.
+  (void)::unlink(temporary.c_str());
+  auto written = write_file(temporary, std::to_string(pid), O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
   if (written && ::rename(temporary.c_str(), path.c_str()) == 0) return {};
   Error error = written ? Error::os("rename to", path) : std::move(written).error();
   (void)::unlink(temporary.c_str());

@@ -227,6 +227,9 @@ Result<> Session::start() {
 }
 
 Result<> Session::handle_pid(int pid) {
+  // Once, and of a process of this one's: it is going to be waited for, signalled and recorded.
+  if (clone_step_ == SIZE_MAX)
+    return fail(Error::internal("the child named a process that nobody asked for"));
   // The first process only prepared; it is reaped here, and the process that it left behind is this one's
   // child, too.
   (void)sys::wait_pidfd(child_.pidfd.get());

@@ -81,6 +81,34 @@ Result<> make_directories(const std::string& path) {
   return fail(Error::os("make the state directory", path));
 }
 
+// What stands in a state directory is done with the caller's rights: processes are killed, cgroups removed,
+// hooks executed. So only the caller or root may be able to write it; a name below /tmp, say, may have been
+// taken by somebody else.
+Result<> check_owner(const struct stat& st, const std::string& path) {
+  if (st.st_uid != ::geteuid() && st.st_uid != 0)
+    return fail(Error(ErrorKind::kPermission,
+                      "the state directory '" + path + "' belongs to user " + std::to_string(st.st_uid) +
+                          ", who could have anything done with the rights of user " +
+                          std::to_string(::geteuid()) +
+                          ": run this command as its owner, or choose another --root",
+                      EACCES));
+  // In a sticky directory nobody can exchange what is another's, and the container's own is looked at, too.
+  if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+    return fail(
+        Error(ErrorKind::kPermission,
+              "the state directory '" + path +
+                  "' can be written by everybody: take that away (chmod o-w), or choose another --root",
+              EACCES));
+  return {};
+}
+
+// ENOENT when it is not there.
+Result<> check_root(const std::string& root) {
+  struct stat st;
+  if (::stat(root.c_str(), &st) < 0) return fail(Error::os("find the state directory", root));
+  return check_owner(st, root);
+}
+
 }  // namespace
 
 Result<StateDir> StateDir::create(const std::string& root, const std::string& id) {
@@ -89,17 +117,19 @@ Result<StateDir> StateDir::create(const std::string& root, const std::string& id
   d.root_ = root;
   d.id_ = id;
   d.path_ = root + "/" + id;
+  auto trusted = check_root(root);
+  if (!trusted && trusted.error().os_errno() == ENOENT) {
+    TRY_VOID(make_directories(root));
+    trusted = check_root(root);  // it may be another's who was faster
+  }
+  if (!trusted) return fail(std::move(trusted).error());
   if (::mkdir(d.path_.c_str(), 0711) < 0) {
-    if (errno == ENOENT) {
-      TRY_VOID(make_directories(root));
-      errno = ::mkdir(d.path_.c_str(), 0711) < 0 ? errno : 0;
-    }
     if (errno == EEXIST)
       return fail(Error(
           ErrorKind::kExists,
           "container with given ID already exists: \"" + id + "\" (delete it first, or choose another id)",
           EEXIST));
-    if (errno) return fail(Error::os("make the state directory", d.path_));
+    return fail(Error::os("make the state directory", d.path_));
   }
   d.dir_ = TRY(open_at(AT_FDCWD, d.path_, O_RDONLY | O_DIRECTORY));
   TRY_VOID(d.lock());
@@ -112,6 +142,8 @@ Result<StateDir> StateDir::open(const std::string& root, const std::string& id) 
   d.root_ = root;
   d.id_ = id;
   d.path_ = root + "/" + id;
+  if (auto trusted = check_root(root); !trusted && trusted.error().os_errno() != ENOENT)
+    return fail(std::move(trusted).error());
   auto dir = open_at(AT_FDCWD, d.path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!dir) {
     if (dir.error().os_errno() == ENOENT)
@@ -119,6 +151,9 @@ Result<StateDir> StateDir::open(const std::string& root, const std::string& id) 
     return fail(std::move(dir).error());
   }
   d.dir_ = std::move(*dir);
+  struct stat st;
+  if (::fstat(d.dir_.get(), &st) < 0) return fail(Error::os("inspect", d.path_));
+  TRY_VOID(check_owner(st, d.path_));
   return d;
 }
 
@@ -196,6 +231,7 @@ Result<std::vector<std::string>> list_ids(const std::string& root) {
     if (errno == ENOENT) return ids;
     return fail(Error::os("list", root));
   }
+  TRY_VOID(check_root(root));
   while (dirent* e = ::readdir(dir.get())) {
     std::string name = e->d_name;
     if ((e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && check_id(name)) ids.push_back(std::move(name));

@@ -48,7 +48,8 @@ const char* to_string(Status status);
 
 class StateDir {
  public:
-  // Makes ROOT/ID and takes the lock. kExists when the id is taken.
+  // Makes ROOT/ID and takes the lock. kExists when the id is taken. Here and in open(): kPermission where
+  // another user than the caller or root could write what stands there.
   static Result<StateDir> create(const std::string& root, const std::string& id);
   // kNotFound: `container "x" does not exist`.
   static Result<StateDir> open(const std::string& root, const std::string& id);

@@ -10,12 +10,11 @@ import os
 import shutil
 import stat
 import subprocess
-import threading
 import time
 import unittest
 
 import onggi_test
-from onggi_test import ConsoleSocket, RuntimeTest, deviates, wait_until
+from onggi_test import ConsoleSocket, RuntimeTest, Swapper, deviates, wait_until
 
 
 class AttackTest(RuntimeTest):
@@ -156,32 +155,6 @@ class Devices(AttackTest):
         b.linux["devices"] = [{"path": "/way/dev", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666}]
         self.run_bundle(b, check=False)
         self.assert_canary_intact()
-
-
-class Swapper(threading.Thread):
-    """Exchanges a directory with a link to the canary, as fast as it can, until stopped; counts how often."""
-
-    def __init__(self, directory, link):
-        super().__init__(daemon=True)
-        self.directory, self.link, self.count, self.stop = directory, link, 0, False
-
-    def run(self):
-        import ctypes
-        libc = ctypes.CDLL(None)
-        a, b = self.directory.encode(), self.link.encode()
-        while not self.stop:
-            libc.renameat2(-100, a, -100, b, 2)  # RENAME_EXCHANGE
-            self.count += 1
-            if self.count % 64 == 0:
-                time.sleep(0)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop = True
-        self.join()
 
 
 class Races(AttackTest):

@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -694,6 +695,30 @@ class RuntimeTest(unittest.TestCase):
             if controller in controllers.split(","):
                 return v1_mounts()[controller] + path
         raise AssertionError("no %s in /proc/%d/cgroup" % (controller, pid))
+
+
+class Swapper(threading.Thread):
+    """Exchanges two names, say a directory and a link to a canary, as fast as it can, until stopped; counts how often."""
+
+    def __init__(self, directory, link):
+        super().__init__(daemon=True)
+        self.directory, self.link, self.count, self.stop = directory, link, 0, False
+
+    def run(self):
+        a, b = self.directory.encode(), self.link.encode()
+        while not self.stop:
+            _libc.renameat2(-100, a, -100, b, 2)  # RENAME_EXCHANGE
+            self.count += 1
+            if self.count % 64 == 0:
+                time.sleep(0)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        self.join()
 
 
 class ConsoleSocket:
