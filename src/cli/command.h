@@ -16,7 +16,9 @@ struct Invocation {
   Args args;
   engine::PathOptions paths;
   bool debug = false;
-  [[nodiscard]] Result<std::unique_ptr<engine::Engine>> engine() const { return engine::Engine::open(paths); }
+  [[nodiscard]] Result<std::unique_ptr<engine::Engine>> engine() const {
+    return engine::Engine::open(paths, args.words());
+  }
 };
 
 struct Command {

@@ -152,6 +152,13 @@ Result<> take_volumes_from(Engine& engine, ContainerConfig& c) {
   return {};
 }
 
+bool asks_for_limits(const ResourceConfig& r) {
+  JsonWriter asked, nothing;
+  json_write(asked, r);
+  json_write(nothing, ResourceConfig{});
+  return asked.text() != nothing.text();
+}
+
 }  // namespace
 
 Result<> merge_image(CreateRequest& request, const oci::ImageConfig& image) {
@@ -221,6 +228,9 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   image::Store* store = TRY(engine.images());
   TRY_VOID(store->hold(c.id, image.id));
   undo.push([&] { (void)store->release(c.id); });
+  if (!engine.host().cgroups && asks_for_limits(c.resources))
+    created.warnings.push_back(
+        "limits of memory, CPU, processes and I/O are not applied: this user has no cgroup of their own");
   std::string warning;
   TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
   if (!warning.empty()) created.warnings.push_back(warning);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "sys/process.h"
+#include "sys/rootless.h"
 
 namespace onggi::engine {
 
@@ -31,8 +32,27 @@ std::string own_program() {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> Engine::open(const PathOptions& options) {
-  return std::unique_ptr<Engine>(new Engine(TRY(find_paths(options))));
+Result<std::unique_ptr<Engine>> Engine::open(const PathOptions& options,
+                                             const std::vector<std::string>& hints) {
+  std::unique_ptr<Engine> engine(new Engine(TRY(find_paths(options))));
+  if (::geteuid() != 0) TRY_VOID(engine->enter_user_namespace(hints));
+  return engine;
+}
+
+// The monitors hold the namespaces that ran their containers: that of the container in question, else that of
+// any, so that there is usually one; without any a new one is made.
+Result<> Engine::enter_user_namespace(const std::vector<std::string>& hints) {
+  std::vector<std::string> candidates;
+  for (const auto& word : hints)
+    if (auto id = containers_.resolve(word)) candidates.push_back(*id);
+  auto all = TRY(containers_.ids());
+  candidates.insert(candidates.end(), all.begin(), all.end());
+  for (const auto& id : candidates) {
+    auto dir = containers_.open(id);
+    auto state = dir ? dir->state() : Result<ContainerState>(fail(dir.error()));
+    if (state && state->status == "running" && sys::enter_user_namespace_of(state->monitor)) return {};
+  }
+  return sys::enter_own_user_namespace();
 }
 
 Result<image::Store*> Engine::images() {

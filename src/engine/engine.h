@@ -16,7 +16,10 @@ namespace onggi::engine {
 
 class Engine {
  public:
-  static Result<std::unique_ptr<Engine>> open(const PathOptions& options);
+  // `hints`: words of the command line. For an ordinary user this enters a user namespace, and what is done
+  // to a running container can only be done from its own: a hint that names one says which.
+  static Result<std::unique_ptr<Engine>> open(const PathOptions& options,
+                                              const std::vector<std::string>& hints = {});
 
   [[nodiscard]] const Paths& paths() const { return paths_; }
   [[nodiscard]] ContainerStore& containers() { return containers_; }
@@ -31,6 +34,7 @@ class Engine {
   void sweep_in_background() const { run_in_background({"internal", "sweep"}); }
 
  private:
+  Result<> enter_user_namespace(const std::vector<std::string>& hints);
   explicit Engine(Paths paths) : paths_(std::move(paths)), containers_(paths_) {}
   Paths paths_;
   ContainerStore containers_;

@@ -52,12 +52,15 @@ Result<Paths> find_paths(const PathOptions& options) {
   paths.run = options.run.empty() ? environment("ONGGI_RUN") : options.run;
   std::string home = environment("HOME"), data = environment("XDG_DATA_HOME"),
               run = environment("XDG_RUNTIME_DIR");
-  bool user = paths.rootless && environment("ONGGI_OUTER_UID") != "0";
+  // Root of a user namespace inside a container is at home there; an ordinary user is at home in $HOME, also
+  // when this is the engine's own second life in a namespace (it passes --root and --run then).
+  bool user = ::geteuid() != 0;
   if (paths.root.empty())
     paths.root = !user ? "/var/lib/onggi" : (data.empty() ? home + "/.local/share" : data) + "/onggi";
   if (paths.run.empty())
     paths.run = !user ? "/run/onggi"
-                      : (run.empty() ? "/tmp/onggi-run-" + environment("ONGGI_OUTER_UID") : run) + "/onggi";
+                      : (run.empty() ? "/tmp/onggi-run-" + std::to_string(::geteuid()) : run) + "/onggi";
+  if (user && home.empty() && paths.root.empty()) return fail(Error::invalid("$HOME is not set"));
   for (const std::string* path : {&paths.root, &paths.run})
     if ((*path)[0] != '/')
       return fail(Error::invalid("the state directory must be an absolute path: '" + *path + "'"));

@@ -91,8 +91,14 @@ void build_namespaces(const SpecInputs& in, oci::Spec& spec) {
   bool user_namespace = !c.security.host_userns;
   if (!user_namespace) return;
   spec.linux.namespaces.push_back({NamespaceType::kUser, in.shared.user});
-  if (!in.shared.user.empty() || !c.id_base) return;
-  spec.linux.uid_mappings = spec.linux.gid_mappings = {{0, c.id_base, 65536}};
+  if (!in.shared.user.empty() || (!c.id_base && !in.host.rootless)) return;
+  if (!in.host.rootless) {
+    spec.linux.uid_mappings = spec.linux.gid_mappings = {{0, c.id_base, 65536}};
+    return;
+  }
+  // Ids of the user's own namespace: the user, and the ranges granted to them. The kernel takes each extent
+  // only whole, and there these are two.
+  spec.linux.uid_mappings = spec.linux.gid_mappings = {{0, 0, 1}, {1, 1, 65535}};
 }
 
 // --- mounts ---
