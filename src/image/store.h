@@ -130,6 +130,8 @@ class LayerWriter {
   // The directory to fill: its entry "fs" (empty, 0755) is the tree's root.
   [[nodiscard]] int directory() const { return directory_.get(); }
   [[nodiscard]] std::string path() const;
+  // Takes the tree `name` in `directory` (a Scratch) as its "fs".
+  Result<> adopt(int directory, const std::string& name);
   // Renames it into place and records it.
   Result<> commit(const LayerInfo& info);
 
@@ -154,6 +156,8 @@ class BlobWriter {
   [[nodiscard]] uint64_t resumed() const { return resumed_; }
   // Throws away what is there and begins again.
   Result<> restart();
+  // Takes the file `name` in `directory` (a Scratch) as its content.
+  Result<> adopt(int directory, const std::string& name);
   // The caller has verified digest and size.
   Result<> commit(uint64_t size);
   // The bytes are wrong: the destructor shall not keep them for a resumption.
@@ -168,6 +172,23 @@ class BlobWriter {
   std::string name_;
   uint64_t resumed_ = 0;
   bool keep_partial_ = true;
+};
+
+// A directory for what has no digest yet: an archive being read, a layer being made. Its lock keeps sweep()
+// away; the destructor moves it to trash.
+class Scratch {
+ public:
+  Scratch(Scratch&&) noexcept;
+  Scratch& operator=(Scratch&&) = delete;
+  ~Scratch();
+  [[nodiscard]] int directory() const { return directory_.get(); }
+
+ private:
+  friend class Store;
+  Scratch() = default;
+  StoreState* store_ = nullptr;
+  UniqueFd directory_;
+  std::string name_;
 };
 
 class Store {
@@ -188,6 +209,8 @@ class Store {
   // Returns the id.
   Result<oci::Digest> add_image(const NewImage& image);
   Result<> tag(std::string_view reference_or_id, const Reference& name);
+  // The image is also known as repository@digest (after a push).
+  Result<> add_digest(const oci::Digest& image, const std::string& repository, const oci::Digest& digest);
   // `docker rmi`: by name removes that name, and the image with its last one; by id removes the image with
   // all its names. kBusy when a container holds it, or when several names would go, without `force` (which
   // still never takes a held image's layers: only its names).
@@ -223,6 +246,12 @@ class Store {
     std::string json, media_type;
   };
   Result<Document> document(const oci::Digest& digest);
+
+  Result<Scratch> begin_scratch();
+  // A blob of this layer that is here, whatever its compression; nullopt when there is none.
+  Result<std::optional<ImageLayer>> blob_of_layer(const oci::Digest& diff_id);
+  // Repositories (name()) of images that have this blob, for mounting it from there.
+  Result<std::vector<std::string>> repositories_with(const oci::Digest& blob);
 
   // --- care ---
   // Syncs the file system and marks everything written so far as durable. Slow; after the answer to the user.

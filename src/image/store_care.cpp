@@ -1,6 +1,7 @@
 // The store's housekeeping: sweep, usage, check.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,9 @@ Result<bool> clear_temporary(StoreState& store, const std::string& name) {
   std::string path = "tmp/" + name;
   std::optional<Owned> owned = parse_owned(name);
   if (!owned) {
+    // A Scratch, locked by its own directory, or nothing of ours.
+    auto directory = open_at(store.directory.get(), path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (directory && ::flock(directory->get(), LOCK_EX | LOCK_NB) < 0) return false;
     TRY_VOID(move_to_trash(store, path));
     return true;
   }

@@ -146,6 +146,12 @@ LayerWriter::~LayerWriter() {
 
 std::string LayerWriter::path() const { return store_->root + "/" + name_; }
 
+Result<> LayerWriter::adopt(int directory, const std::string& name) {
+  // rename(2) replaces an empty directory.
+  if (::renameat(directory, name.c_str(), directory_.get(), "fs") == 0) return {};
+  return fail(Error::os("take over the tree", name));
+}
+
 Result<> LayerWriter::commit(const LayerInfo& info) {
   std::string target = final_path(Kind::kLayer, diff_id_);
   int root = store_->directory.get();
@@ -227,6 +233,13 @@ Result<> BlobWriter::restart() {
   return {};
 }
 
+Result<> BlobWriter::adopt(int directory, const std::string& name) {
+  if (::renameat(directory, name.c_str(), store_->directory.get(), name_.c_str()) < 0)
+    return fail(Error::os("take over the blob", name));
+  file_ = TRY(open_at(store_->directory.get(), name_, O_RDWR | O_NOFOLLOW));
+  return {};
+}
+
 Result<> BlobWriter::commit(uint64_t size) {
   std::string target = final_path(Kind::kBlob, digest_);
   int root = store_->directory.get();
@@ -242,6 +255,58 @@ Result<> BlobWriter::commit(uint64_t size) {
   TRY_VOID(s.run());
   name_.clear();
   return {};
+}
+
+Result<std::optional<ImageLayer>> Store::blob_of_layer(const oci::Digest& diff_id) {
+  Statement s =
+      TRY(state_->db.prepare("SELECT blob,media_type,blob_size FROM image_layers WHERE diff_id=? AND blob IN "
+                             "(SELECT digest FROM blobs) LIMIT 1"));
+  s.bind(1, diff_id.text());
+  if (!TRY(s.step())) return std::nullopt;
+  return ImageLayer{diff_id, TRY(digest_column(s, 0)), s.text(1), static_cast<uint64_t>(s.number(2))};
+}
+
+Result<std::vector<std::string>> Store::repositories_with(const oci::Digest& blob) {
+  Statement s =
+      TRY(state_->db.prepare("SELECT DISTINCT repository FROM image_digests WHERE image IN "
+                             "(SELECT image FROM image_layers WHERE blob=?) ORDER BY 1"));
+  s.bind(1, blob.text());
+  std::vector<std::string> out;
+  while (TRY(s.step())) out.push_back(s.text(0));
+  return out;
+}
+
+// --- scratch ---
+
+Result<Scratch> Store::begin_scratch() {
+  for (;;) {
+    uint64_t random;
+    if (::getrandom(&random, sizeof random, 0) != sizeof random)
+      return fail(Error::os("get random bytes", ""));
+    Scratch scratch;
+    std::string name = "tmp/scratch-" + std::to_string(random);
+    if (::mkdirat(state_->directory.get(), name.c_str(), 0700) < 0)
+      return fail(Error::os("create the directory", name));
+    scratch.store_ = state_.get();
+    scratch.name_ = name;
+    auto directory = open_at(state_->directory.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    // A sweep between mkdir and flock takes an unlocked directory away: then another one.
+    if (!directory) {
+      if (directory.error().kind() == ErrorKind::kNotFound) continue;
+      return fail(std::move(directory).error());
+    }
+    scratch.directory_ = std::move(*directory);
+    if (::flock(scratch.directory_.get(), LOCK_EX | LOCK_NB) < 0) continue;
+    if (::faccessat(state_->directory.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return scratch;
+  }
+}
+
+Scratch::Scratch(Scratch&& other) noexcept
+    : store_(std::exchange(other.store_, nullptr)),
+      directory_(std::move(other.directory_)),
+      name_(std::move(other.name_)) {}
+Scratch::~Scratch() {
+  if (store_) (void)move_to_trash(*store_, name_);
 }
 
 }  // namespace onggi::image

@@ -269,6 +269,13 @@ Result<> Store::tag(std::string_view word, const Reference& name) {
   return t.commit();
 }
 
+Result<> Store::add_digest(const oci::Digest& image, const std::string& repository,
+                           const oci::Digest& digest) {
+  Statement s = TRY(state_->db.prepare(
+      "INSERT OR REPLACE INTO image_digests(repository,digest,image) SELECT ?,?,id FROM images WHERE id=?"));
+  return s.bind(1, repository).bind(2, digest.text()).bind(3, image.text()).run();
+}
+
 // --- removing ---
 
 Result<Unreferenced> delete_unreferenced(StoreState& store, const std::vector<oci::Digest>& diff_ids,

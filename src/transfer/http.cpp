@@ -156,6 +156,7 @@ Error curl_error(CURLcode code, const char* detail, const std::string& url) {
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
+    case CURLE_SEND_FAIL_REWIND:  // a kept connection had died; the body's sender begins anew
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
       return {ErrorKind::kOs, std::move(text), ECONNRESET};

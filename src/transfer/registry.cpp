@@ -366,6 +366,7 @@ std::string Session::url(const std::string& rest) const {
 Result<HttpResponse> Session::send_authorized(HttpRequest& request) {
   UrlParts target = split_url(request.url), home = split_url(registry_.base_);
   bool ours = target.authority == home.authority && target.scheme == home.scheme;
+  off_t start = request.body_file >= 0 ? ::lseek(request.body_file, 0, SEEK_CUR) : 0;
   for (int round = 0;; round++) {
     request.authorization = ours ? TRY(registry_.authorization(http_, scope_, round > 0)) : std::string();
     HttpResponse response = TRY(http_.send(request));
@@ -378,7 +379,7 @@ Result<HttpResponse> Session::send_authorized(HttpRequest& request) {
         TRY_VOID(registry_.learn_challenge(response));
       }
     }
-    if (request.body_file >= 0 && ::lseek(request.body_file, 0, SEEK_SET) < 0)
+    if (request.body_file >= 0 && ::lseek(request.body_file, start, SEEK_SET) < 0)
       return fail(Error::os("seek in the blob", ""));
   }
 }

@@ -89,6 +89,10 @@ class Session {
   Result<> ping();
 
   // --- push ---
+  // Tokens must allow writing from now on.
+  void want_push();
+  // A small blob in one request.
+  Result<> upload_text(const oci::Digest& digest, std::string_view content);
   Result<bool> has_blob(const oci::Digest& digest);
   Result<bool> has_manifest(const oci::Digest& digest);
   // Tries to mount it from another repository of this registry. False: it has to be uploaded, and `location`

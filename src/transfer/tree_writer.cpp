@@ -91,8 +91,9 @@ Result<int> TreeWriter::parent_of(const std::string& path) {
   return cached_.get();
 }
 
-// Directories that the archive has no entry for: root's, 0755, as the peers make them. Each step starts from
-// the last directory, so that a deep path costs its length and not the square of it.
+// Directories that the archive has no entry for: root's, 0755, as the peers make them, and of the epoch, so
+// that a layer is the same tree wherever and whenever it is unpacked. Each step starts from the last
+// directory, so that a deep path costs its length and not the square of it.
 Result<UniqueFd> TreeWriter::make_parents(const std::string& path) {
   UniqueFd at(open_directory(root_, "", O_PATH));
   for (size_t end = 0; end != std::string::npos;) {
@@ -129,6 +130,7 @@ Result<> TreeWriter::make_parent(const Place& here, const std::string& prefix, c
   if (::mkdirat(here.parent, here.leaf.c_str(), 0755) < 0)
     return fail(entry_os("create the parent directory", prefix));
   entries_++;
+  directory_times_.emplace_back(prefix, timespec{});
   if (::fchmodat(here.parent, here.leaf.c_str(), 0755, 0) < 0)
     return fail(entry_os("set the mode of", prefix));
   return {};
@@ -163,6 +165,7 @@ Result<bool> TreeWriter::replace_by_directory(const Place& place, const std::str
   if (::unlinkat(place.parent, place.leaf.c_str(), 0) < 0 ||
       ::mkdirat(place.parent, place.leaf.c_str(), 0755) < 0)
     return fail(entry_os("create the directory", path));
+  directory_times_.emplace_back(path, timespec{});
   opaque(path);
   return true;
 }
@@ -343,6 +346,9 @@ Result<bool> TreeWriter::whiteout(std::string_view name) {
   Place p{TRY(parent_of(directory)), hidden};
   if (::mknodat(p.parent, p.leaf.c_str(), S_IFCHR, 0) == 0) {
     entries_++;
+    timespec times[2] = {{0, UTIME_OMIT}, {0, 0}};
+    if (::utimensat(p.parent, p.leaf.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0)
+      return fail(entry_os("set the time of", name));
     return true;
   }
   if (errno != EEXIST) return fail(entry_os("create the whiteout", name));
@@ -355,17 +361,18 @@ Result<bool> TreeWriter::whiteout(std::string_view name) {
 
 Result<> TreeWriter::finish() {
   cache_valid_ = false;
-  for (auto it = directory_times_.rbegin(); it != directory_times_.rend(); ++it) {
-    auto [parent, leaf] = split(it->first);
-    timespec times[2] = {{0, UTIME_OMIT}, it->second};
-    if (it->first.empty()) {
+  // In their order: where a directory has two entries, the later one counts.
+  for (const auto& [path, time] : directory_times_) {
+    auto [parent, leaf] = split(path);
+    timespec times[2] = {{0, UTIME_OMIT}, time};
+    if (path.empty()) {
       if (::utimensat(root_, ".", times, 0) < 0) return fail(entry_os("set the time of", "."));
       continue;
     }
     auto fd = parent_of(parent);
     // A later entry may have replaced it.
     if (fd && ::utimensat(*fd, leaf.c_str(), times, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
-      return fail(entry_os("set the time of", it->first));
+      return fail(entry_os("set the time of", path));
   }
   return {};
 }

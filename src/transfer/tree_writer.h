@@ -43,7 +43,7 @@ int open_directory(int root, const std::string& path, uint64_t flags);
 
 class TreeWriter {
  public:
-  explicit TreeWriter(int root) : root_(root) {}
+  explicit TreeWriter(int root) : root_(root) { directory_times_.emplace_back("", timespec{}); }
 
   // Names are as in the archive. Each error names the entry.
   Result<> directory(std::string_view name, EntryMeta meta);

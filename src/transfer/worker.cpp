@@ -11,8 +11,10 @@
 #include <optional>
 
 #include "base/file.h"
+#include "transfer/archive.h"
 #include "transfer/progress.h"
 #include "transfer/pull.h"
+#include "transfer/push.h"
 
 namespace onggi::transfer {
 
@@ -43,6 +45,10 @@ struct Operation {
 
 constexpr Operation kOperations[] = {
     {"pull", true, [](Store* s, const TransferRequest& r, Progress& p) { return pull(*s, r, p); }},
+    {"push", true, [](Store* s, const TransferRequest& r, Progress& p) { return push(*s, r, p); }},
+    {"load", true, [](Store* s, const TransferRequest& r, Progress& p) { return load(*s, r, p); }},
+    {"save", true, [](Store* s, const TransferRequest& r, Progress& p) { return save(*s, r, p); }},
+    {"import", true, [](Store* s, const TransferRequest& r, Progress& p) { return import_tar(*s, r, p); }},
     {"referrers", false, [](Store*, const TransferRequest& r, Progress&) { return list_referrers(r); }},
     {"login", false, [](Store*, const TransferRequest& r, Progress&) { return login(r); }},
     {"logout", false, [](Store*, const TransferRequest& r, Progress&) { return logout(r); }},
