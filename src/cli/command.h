@@ -61,6 +61,7 @@ Result<int> for_each_word(const Invocation& i, F each) {
 const std::vector<Command>& run_commands();
 const std::vector<Command>& lifecycle_commands();
 const std::vector<Command>& query_commands();
+const std::vector<Command>& inspect_commands();
 const std::vector<Command>& image_commands();
 const std::vector<Command>& volume_commands();
 const std::vector<Command>& system_commands();

@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/format.h"
+#include "cli/inspect_document.h"
 #include "engine/volumes.h"
 
 namespace onggi::cli {
@@ -48,7 +49,9 @@ Row volume_row(engine::Engine& engine, const engine::Volume& v) {
           {"Scope", "local"},   {"Labels", labels}, {"CreatedAt", v.created}};
 }
 
-std::string volume_json(engine::Engine& engine, const engine::Volume& v) {
+}  // namespace
+
+std::string volume_document(engine::Engine& engine, const engine::Volume& v) {
   JsonWriter w("    ");
   w.begin_object();
   w.member("CreatedAt", v.created);
@@ -63,6 +66,8 @@ std::string volume_json(engine::Engine& engine, const engine::Volume& v) {
   w.end_object();
   return w.take();
 }
+
+namespace {
 
 const Options& list_volume_options() {
   static const Options kOptions = {
@@ -116,7 +121,7 @@ Result<int> command_volume_inspect(const Invocation& i) {
   auto engine = TRY(i.engine());
   std::vector<std::string> documents;
   int code = TRY(for_each_word(i, [&](const std::string& name) -> Result<> {
-    documents.push_back(volume_json(*engine, TRY(engine::find_volume(*engine, name))));
+    documents.push_back(volume_document(*engine, TRY(engine::find_volume(*engine, name))));
     return {};
   }));
   TRY_VOID(print_document(i.args.get("format"), documents));
