@@ -56,7 +56,8 @@ std::string status_text(const ContainerConfig& c, const ContainerState& s, const
     return health.empty() ? text : text + " (" + health + ")";
   }
   if (state == "created") return "Created";
-  std::string code = "(" + std::to_string(s.exit_code) + ") " + since(s.finished_at) + " ago";
+  std::string ended = since(s.finished_at);
+  std::string code = "(" + std::to_string(s.exit_code) + ")" + (ended.empty() ? "" : " " + ended + " ago");
   (void)c;
   return (state == "restarting" ? "Restarting " : "Exited ") + code;
 }
