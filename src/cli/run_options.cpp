@@ -333,16 +333,15 @@ Result<> mounts(const Args& args, ContainerConfig& c) {
 Result<> log_options(const Args& args, ContainerConfig& c) {
   c.log_driver = args.get("log-driver", "json-file");
   if (c.log_driver == "local") c.log_driver = "json-file";
-  if (c.log_driver != "json-file" && c.log_driver != "none" && c.log_driver != "journald")
-    return fail(
-        Error::unsupported("--log-driver " + c.log_driver + " is not built (json-file, journald, none)"));
+  if (c.log_driver != "json-file" && c.log_driver != "none")
+    return fail(Error::unsupported("--log-driver " + c.log_driver + " is not built (json-file, none)"));
   for (const auto& text : args.all("log-opt")) {
     auto [key, value] = key_value(text);
     if (key == "max-size")
       value = std::to_string(TRY(parse_bytes(value, "--log-opt max-size")));
     else if (key == "max-file")
       TRY(parse_u64(value, "--log-opt max-file"));
-    else if (key != "tag" && key != "labels" && key != "env" && key != "mode" && key != "compress")
+    else
       return fail(Error::invalid("unknown log opt '" + key + "' for " + c.log_driver + " log driver"));
     c.log_options.push_back({key, value});
   }
@@ -590,6 +589,9 @@ Result<MountConfig> parse_mount(const std::string& text) {
   if (m.type != "bind" && m.type != "volume" && m.type != "tmpfs")
     return fail(Error::unsupported("--mount type=" + m.type + " is not built (bind, volume, tmpfs)"));
   m.target = TRY(container_path(m.target, text));
+  if (!m.ids.empty() && m.ids != "squash" && m.ids != "identity" && m.ids != "container")
+    return fail(Error::invalid("invalid argument \"" + text + "\" for --mount: ids=" + m.ids +
+                               " (squash, identity, container)"));
   if (m.type == "bind") {
     if (m.source.empty())
       return fail(

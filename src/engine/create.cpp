@@ -100,14 +100,29 @@ Result<> write_own_files(const ContainerConfig& c, int dir) {
   return write_own_file(dir, "resolv.conf", resolver_text(c), c.id_base);
 }
 
+Result<bool> fits_platform(const image::ImageRecord& image, const std::string& wanted) {
+  if (wanted.empty()) return true;
+  oci::Platform platform = TRY(oci::parse_platform(wanted));
+  return platform.architecture == image.config.architecture &&
+         (platform.os.empty() || platform.os == image.config.os) &&
+         (platform.variant.empty() || platform.variant == image.config.variant);
+}
+
+Error wrong_platform(const image::ImageRecord& image, const CreateRequest& request) {
+  return Error::not_found("image " + request.config.image + " is here for " + image.config.os + "/" +
+                          image.config.architecture + ", not for " + request.platform +
+                          "; leave --pull never out to fetch it");
+}
+
 Result<image::ImageRecord> find_image(Engine& engine, const CreateRequest& request) {
   image::Store* store = TRY(engine.images());
   const std::string& name = request.config.image;
-  bool always = request.pull == "always";
-  if (!always) {
+  if (request.pull != "always") {
     auto found = store->resolve(name);
-    if (found || found.error().kind() != ErrorKind::kNotFound) return found;
-    if (request.pull == "never" || !request.pull_image) return found;
+    if (!found && found.error().kind() != ErrorKind::kNotFound) return found;
+    if (found && TRY(fits_platform(*found, request.platform))) return found;
+    if (request.pull == "never" || !request.pull_image)
+      return found ? fail(wrong_platform(*found, request)) : std::move(found);
   }
   TRY_VOID(request.pull_image(name, request.platform));
   return store->resolve(name);

@@ -304,6 +304,22 @@ oci::Resources build_resources(const ContainerConfig& config, const HostFacts& f
   return out;
 }
 
+namespace {
+
+void add_block_io(const ResolvedBlockIo& in, oci::Resources& resources) {
+  if (in.weight.empty() && in.read_bps.empty() && in.write_bps.empty() && in.read_iops.empty() &&
+      in.write_iops.empty())
+    return;
+  if (!resources.block_io) resources.block_io.emplace();
+  resources.block_io->weight_device = in.weight;
+  resources.block_io->throttle_read_bps = in.read_bps;
+  resources.block_io->throttle_write_bps = in.write_bps;
+  resources.block_io->throttle_read_iops = in.read_iops;
+  resources.block_io->throttle_write_iops = in.write_iops;
+}
+
+}  // namespace
+
 Result<oci::Spec> build_spec(const SpecInputs& in) {
   const ContainerConfig& c = *in.config;
   oci::Spec spec;
@@ -326,6 +342,7 @@ Result<oci::Spec> build_spec(const SpecInputs& in) {
   }
   if (in.host.cgroups) {
     spec.linux.resources = build_resources(c, in.host);
+    add_block_io(in.block_io, *spec.linux.resources);
     spec.linux.cgroups_path = (c.cgroup_parent.empty() ? "/onggi" : c.cgroup_parent) + "/" + c.id;
   }
   for (const auto& d : in.devices) {

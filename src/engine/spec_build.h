@@ -41,6 +41,12 @@ struct ResolvedDevice {
   std::string access;
 };
 
+// ResourceConfig's limits of devices with their numbers found.
+struct ResolvedBlockIo {
+  std::vector<oci::WeightDevice> weight;
+  std::vector<oci::ThrottleDevice> read_bps, write_bps, read_iops, write_iops;
+};
+
 // Namespaces of another container or of the host that this one joins.
 struct SharedNamespaces {
   std::string user, network, pid, ipc, uts;  // /proc/PID/ns/X; empty: its own or the host's
@@ -52,6 +58,7 @@ struct SpecInputs {
   ResolvedUser user;
   std::vector<ResolvedMount> mounts;
   std::vector<ResolvedDevice> devices;
+  ResolvedBlockIo block_io;
   SharedNamespaces shared;
   std::string directory;  // of the container's own files: hosts, hostname, resolv.conf
   std::string init;       // host path of the init program; empty: none

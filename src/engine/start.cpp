@@ -4,10 +4,13 @@
 // knows that a command died in the middle and cleans up; the root is mounted detached and the specification
 // written; the monitor creates the container; the state says "running" before the process is let go, so that
 // its end is never recorded before its beginning.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <memory>
 
 #include "base/file.h"
 #include "base/scope.h"
@@ -75,6 +78,54 @@ Result<ResolvedDevice> resolve_device(const DeviceConfig& d) {
   return r;
 }
 
+// --privileged: every device of the host's /dev (not of its mounts below), as the host has it.
+Result<std::vector<ResolvedDevice>> all_devices() {
+  std::vector<ResolvedDevice> list;
+  struct Closer {
+    void operator()(DIR* d) const { ::closedir(d); }
+  };
+  std::unique_ptr<DIR, Closer> dir(::opendir("/dev"));
+  if (!dir) return fail(Error::os("read the directory", "/dev"));
+  while (dirent* e = ::readdir(dir.get())) {
+    std::string path = std::string("/dev/") + e->d_name;
+    struct stat st;
+    bool node = ::lstat(path.c_str(), &st) == 0 && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode));
+    // The container has its own terminal.
+    if (node && path != "/dev/console" && path != "/dev/ptmx" && path != "/dev/tty")
+      list.push_back(TRY(resolve_device({path, path, "rwm"})));
+  }
+  return list;
+}
+
+Result<std::pair<int64_t, int64_t>> block_device(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) < 0) return fail(Error::os("limit the device", path));
+  if (!S_ISBLK(st.st_mode))
+    return fail(Error::invalid("limit the device '" + path + "': not a block device"));
+  return std::pair<int64_t, int64_t>(::major(st.st_rdev), ::minor(st.st_rdev));
+}
+
+Result<ResolvedBlockIo> resolve_block_io(const ResourceConfig& r) {
+  ResolvedBlockIo out;
+  struct {
+    const std::vector<ThrottleConfig>& from;
+    std::vector<oci::ThrottleDevice>& to;
+  } const rows[] = {{r.read_bps, out.read_bps},
+                    {r.write_bps, out.write_bps},
+                    {r.read_iops, out.read_iops},
+                    {r.write_iops, out.write_iops}};
+  for (const auto& row : rows)
+    for (const auto& t : row.from) {
+      auto [major, minor] = TRY(block_device(t.path));
+      row.to.push_back({major, minor, t.rate});
+    }
+  for (const auto& t : r.blkio_weight_device) {
+    auto [major, minor] = TRY(block_device(t.path));
+    out.weight.push_back({major, minor, static_cast<uint16_t>(t.rate), std::nullopt});
+  }
+  return out;
+}
+
 Result<int> running_pid(Engine& engine, const std::string& id, const char* what) {
   ContainerState state = TRY(TRY(engine.containers().open(id)).state());
   if (state.status == "running") return state.pid;
@@ -109,6 +160,11 @@ Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
   in.user = TRY(resolve_user(root, c.user, c.group_add));
   for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, c, m)));
   for (const auto& d : c.devices) in.devices.push_back(TRY(resolve_device(d)));
+  if (c.security.privileged) {
+    auto all = TRY(all_devices());
+    in.devices.insert(in.devices.begin(), all.begin(), all.end());
+  }
+  in.block_io = TRY(resolve_block_io(c.resources));
   in.shared = TRY(resolve_shared(engine, c));
   in.directory = engine.paths().container(c.id);
   if (c.init) {
