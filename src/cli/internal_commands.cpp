@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "engine/health.h"
 #include "engine/lifecycle.h"
+#include "engine/log_compress.h"
 
 namespace onggi::cli {
 
@@ -27,6 +28,11 @@ Result<int> command_health(const Invocation& i) {
   return 0;
 }
 
+Result<int> command_compress_log(const Invocation& i) {
+  TRY_VOID(engine::compress_log(i.args.words()[0]));
+  return 0;
+}
+
 Result<int> command_recover(const Invocation& i) {
   auto engine = TRY(i.engine());
   TRY_VOID(engine::recover_containers(*engine, true));
@@ -41,6 +47,8 @@ const std::vector<Command>& internal_commands() {
        true},
       {"internal sweep", "", "Delete what was removed", no_options, 0, 0, false, command_sweep, true},
       {"internal health", "ID", "Watch a container's health", no_options, 1, 1, false, command_health, true},
+      {"internal compress-log", "FILE", "Compress a rotated log file", no_options, 1, 1, false,
+       command_compress_log, true},
       {"internal recover", "", "Start again what ran before a reboot", no_options, 0, 0, false,
        command_recover, true}};
   return kCommands;

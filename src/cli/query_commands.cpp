@@ -96,12 +96,35 @@ const Options& logs_options() {
   return kOptions;
 }
 
+// The journal has its own reader; its options are the same ones.
+Result<int> logs_of_journal(const Args& args, const std::string& id) {
+  std::vector<std::string> words = {"journalctl",
+                                    "--no-pager",
+                                    "--quiet",
+                                    "--output",
+                                    args.flag("timestamps") ? "short-iso-precise" : "cat",
+                                    "CONTAINER_ID_FULL=" + id};
+  if (args.flag("follow")) words.push_back("--follow");
+  std::string tail = args.get("tail", "all");
+  words.insert(words.end(), {"--lines", parse_u64(tail, "--tail") ? tail : "all"});
+  for (const char* name : {"since", "until"})
+    if (auto text = args.find(name))
+      words.insert(words.end(), {std::string("--") + name,
+                                 "@" + std::to_string(TRY(engine::parse_moment(*text)) / 1'000'000'000)});
+  std::vector<char*> argv;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  ::execvp("journalctl", argv.data());
+  return fail(Error::os("execute", "journalctl"));
+}
+
 Result<int> command_logs(const Invocation& i) {
   auto engine = TRY(i.engine());
   engine::ContainerDir dir = TRY(engine->containers().find(i.args.words()[0]));
   engine::ContainerConfig config = TRY(dir.config());
   if (config.log_driver == "none")
     return fail(Error::unsupported("the container " + config.name + " keeps no log (--log-driver none)"));
+  if (config.log_driver == "journald") return logs_of_journal(i.args, config.id);
   engine::LogRange range;
   range.follow = i.args.flag("follow");
   if (auto text = i.args.find("since")) range.since = TRY(engine::parse_moment(*text));

@@ -333,16 +333,19 @@ Result<> mounts(const Args& args, ContainerConfig& c) {
 Result<> log_options(const Args& args, ContainerConfig& c) {
   c.log_driver = args.get("log-driver", "json-file");
   if (c.log_driver == "local") c.log_driver = "json-file";
-  if (c.log_driver != "json-file" && c.log_driver != "none")
-    return fail(Error::unsupported("--log-driver " + c.log_driver + " is not built (json-file, none)"));
+  if (c.log_driver != "json-file" && c.log_driver != "none" && c.log_driver != "journald")
+    return fail(
+        Error::unsupported("--log-driver " + c.log_driver + " is not built (json-file, journald, none)"));
   for (const auto& text : args.all("log-opt")) {
     auto [key, value] = key_value(text);
+    bool truth = value == "true" || value == "false";
     if (key == "max-size")
       value = std::to_string(TRY(parse_bytes(value, "--log-opt max-size")));
     else if (key == "max-file")
       TRY(parse_u64(value, "--log-opt max-file"));
-    else
-      return fail(Error::invalid("unknown log opt '" + key + "' for " + c.log_driver + " log driver"));
+    else if (key != "compress" || !truth)
+      return fail(Error::invalid("unknown log opt '" + text + "' for " + c.log_driver +
+                                 " log driver (max-size=, max-file=, compress=true|false)"));
     c.log_options.push_back({key, value});
   }
   return {};
@@ -462,7 +465,7 @@ const Options& create_options() {
       {"link-local-ip", 0, kList, "list", "", kNoBridge},
       {"log-driver", 0, kValue, "string", "Logging driver (json-file, journald, none)", "",
        "json-file journald none"},
-      {"log-opt", 0, kList, "list", "Log driver options (max-size, max-file)"},
+      {"log-opt", 0, kList, "list", "Log driver options (max-size, max-file, compress)"},
       {"mac-address", 0, kValue, "string", "", kNoBridge},
       {"memory", 'm', kValue, "bytes", "Memory limit (default: half of the machine's)"},
       {"memory-reservation", 0, kValue, "bytes", "Memory soft limit"},

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/clock.h"
+#include "engine/log_compress.h"
 
 namespace onggi::engine {
 
@@ -43,20 +44,31 @@ std::optional<LogLine> parse_line(const std::string& text) {
   return LogLine{record->stream == "stderr" ? 2 : 1, std::move(record->time), std::move(record->log)};
 }
 
-// Lines of one file from where it stands; a line without its end waits for the rest.
+// Cuts blocks into lines; one without its end waits for the rest.
+class Cutter {
+ public:
+  // False when the callee wants no more.
+  bool feed(std::string_view block, const std::function<bool(const std::string&)>& each) {
+    rest_.append(block);
+    size_t at = 0;
+    for (size_t end; (end = rest_.find('\n', at)) != std::string::npos; at = end + 1)
+      if (!each(rest_.substr(at, end - at))) return false;
+    rest_.erase(0, at);
+    return true;
+  }
+
+ private:
+  std::string rest_;
+};
+
+// Lines of one file from where it stands.
 class Lines {
  public:
   explicit Lines(UniqueFd file) : file_(std::move(file)) {}
-  // False when the callee wants no more.
   bool drain(const std::function<bool(const std::string&)>& each) {
     char block[65536];
-    for (ssize_t n; (n = ::read(file_.get(), block, sizeof block)) > 0;) {
-      rest_.append(block, static_cast<size_t>(n));
-      size_t at = 0;
-      for (size_t end; (end = rest_.find('\n', at)) != std::string::npos; at = end + 1)
-        if (!each(rest_.substr(at, end - at))) return false;
-      rest_.erase(0, at);
-    }
+    for (ssize_t n; (n = ::read(file_.get(), block, sizeof block)) > 0;)
+      if (!cutter_.feed({block, static_cast<size_t>(n)}, each)) return false;
     return true;
   }
   [[nodiscard]] ino_t inode() const {
@@ -66,13 +78,26 @@ class Lines {
 
  private:
   UniqueFd file_;
-  std::string rest_;
+  Cutter cutter_;
 };
+
+// A rotated file in either form. False when the callee wants no more.
+bool drain_older(const std::string& name, const std::function<bool(const std::string&)>& each) {
+  if (name.ends_with(".gz")) {
+    Cutter cutter;
+    bool more = true;
+    (void)read_gzip(name, [&](std::string_view block) { return more = cutter.feed(block, each); });
+    return more;
+  }
+  auto fd = open_at(AT_FDCWD, name, O_RDONLY);
+  return !fd || Lines(std::move(*fd)).drain(each);
+}
 
 std::vector<std::string> older_files(const std::string& path) {
   std::vector<std::string> list;
   for (int n = 1; n < 1000; n++) {
     std::string name = path + "." + std::to_string(n);
+    if (::access(name.c_str(), R_OK) != 0) name += ".gz";
     if (::access(name.c_str(), R_OK) != 0) break;
     list.insert(list.begin(), name);
   }
@@ -115,10 +140,8 @@ Result<> read_logs(const std::string& path, const LogRange& range, const std::fu
     if (last.size() > *range.tail) last.pop_front();
     return true;
   };
-  for (const auto& name : older_files(path)) {
-    auto fd = open_at(AT_FDCWD, name, O_RDONLY);
-    if (fd && !Lines(std::move(*fd)).drain(one)) break;
-  }
+  for (const auto& name : older_files(path))
+    if (!drain_older(name, one)) break;
   auto fd = open_at(AT_FDCWD, path, O_RDONLY);
   if (!fd) return fd.error().os_errno() == ENOENT && !range.follow ? Result<>() : fail(std::move(fd).error());
   Lines current(std::move(*fd));

@@ -94,6 +94,8 @@ Result<MonitorClient> MonitorClient::launch(const Paths& paths, const MonitorArg
   for (const std::string* field : {&args.id, &args.bundle, &args.directory, &args.log_path})
     payload += with_length(*field);
   for (const auto& word : args.exit_command) payload += with_length(word);
+  if (!args.rotation_command.empty()) payload += with_length("");
+  for (const auto& word : args.rotation_command) payload += with_length(word);
   runtime::MessageHeader header;
   header.type = runtime::MonitorMessage::kCreate;
   header.length = static_cast<uint32_t>(payload.size());

@@ -16,8 +16,9 @@ namespace onggi::engine {
 struct MonitorArgs {
   std::string id, bundle, directory, log_path;
   runtime::CreateBody body;
-  std::vector<std::string> exit_command;  // executed in the monitor's place when the container has ended
-  int root_mount = -1;                    // detached mount of the container's root; borrowed
+  std::vector<std::string> exit_command;      // executed in the monitor's place when the container has ended
+  std::vector<std::string> rotation_command;  // executed with each rotated log file
+  int root_mount = -1;                        // detached mount of the container's root; borrowed
   bool systemd_cgroup = false;
 };
 

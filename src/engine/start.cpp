@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "base/file.h"
@@ -211,7 +212,13 @@ Result<MonitorArgs> monitor_args(Engine& engine, const ContainerConfig& c, int r
   MonitorArgs args;
   args.id = c.id;
   args.bundle = args.directory = engine.paths().live(c.id);
-  if (c.log_driver != "none") args.log_path = engine.paths().container(c.id) + "/log";
+  if (c.log_driver == "journald")
+    args.log_path = "journald:" + c.id + ":" + c.name;
+  else if (c.log_driver != "none")
+    args.log_path = engine.paths().container(c.id) + "/log";
+  bool compress = std::none_of(c.log_options.begin(), c.log_options.end(),
+                               [](const auto& o) { return o.first == "compress" && o.second == "false"; });
+  if (compress) args.rotation_command = engine.own_command({"internal", "compress-log"});
   args.body.log_max_bytes = TRY(option_number(c, "max-size", args.body.log_max_bytes));
   args.body.log_max_files = static_cast<uint32_t>(TRY(option_number(c, "max-file", args.body.log_max_files)));
   args.body.terminal = c.tty;

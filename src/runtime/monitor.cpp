@@ -162,13 +162,21 @@ Result<> Monitor::create(std::string_view payload, UniqueFd root) {
   payload.remove_prefix(sizeof options_);
   std::string log_path;
   for (std::string* field : {&id_, &bundle_, &directory_, &log_path}) *field = TRY(take_string(payload));
-  while (!payload.empty()) exit_command_.push_back(TRY(take_string(payload)));
+  std::vector<std::string> rotation_command;
+  for (auto* list = &exit_command_; !payload.empty();) {
+    std::string word = TRY(take_string(payload));
+    if (word.empty() && list == &exit_command_)
+      list = &rotation_command;
+    else
+      list->push_back(std::move(word));
+  }
   if (root) TRY_VOID(attach_root(std::move(root)));
   if (directory_.empty() || directory_[0] != '/')
     return fail(Error::invalid("monitor: the directory must be absolute: '" + directory_ + "'"));
   if (::mkdir(directory_.c_str(), 0700) < 0 && errno != EEXIST)
     return fail(Error::os("make the monitor's directory", directory_));
   log_ = TRY(LogWriter::open(log_path, options_.log_max_bytes, options_.log_max_files));
+  log_.set_rotation_command(std::move(rotation_command));
   control_listener_ = TRY(sys::listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
   attach_listener_ = TRY(sys::listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
   UniqueFd stdio[3];

@@ -7,8 +7,9 @@
 // packet that is too short, too long (kMaxMessage) or of another version is answered by kError and ignored.
 //
 //   engine -> monitor
-//     kCreate   CreateBody, then the strings: id, bundle, directory, log path ("" : no log), and the words of
-//               the exit command (none: no command). Once, as the first message. With it may come one
+//     kCreate   CreateBody, then the strings: id, bundle, directory, log ("" : none; a path; or
+//               "journald:ID:NAME"), the words of the exit command (none: no command), and, after an empty
+//               string, the words of the rotation command. Once, as the first message. With it may come one
 //               descriptor (SCM_RIGHTS): a detached mount, which the monitor attaches at BUNDLE/rootfs. It
 //               must then have been started in a mount namespace of its own.
 //     kStart    no payload. After kCreated. If every control connection ends before it, the container ends.
@@ -36,7 +37,8 @@
 //
 // Log: one JSON object per line, {"log":"text\n","stream":"stdout","time":"RFC 3339"}; lines over 16 KiB are
 // cut into objects without "\n". When the file would grow over `log_max_bytes` it becomes PATH.1, PATH.1
-// becomes PATH.2, up to log_max_files files in all.
+// becomes PATH.2, up to log_max_files files in all. After each rotation the rotation command is executed with
+// PATH.1 as its last word; it may replace PATH.1 by PATH.1.gz under a flock of the directory.
 #pragma once
 
 #include <cstdint>
