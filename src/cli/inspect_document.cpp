@@ -63,7 +63,7 @@ void write_health(Writer& w, engine::Engine& engine, const ContainerConfig& c) {
 }
 
 void write_state(Writer& w, engine::Engine& engine, const ContainerConfig& c, const ContainerState& s) {
-  std::string status = engine::status_of(engine, c.id, s);
+  std::string status = engine::status_of(engine, c, s);
   w.object("State");
   w.member("Status", status);
   w.member_bool("Running", status == "running" || status == "paused" || status == "restarting");

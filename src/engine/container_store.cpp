@@ -174,7 +174,9 @@ Result<ContainerState> ContainerDir::state() const {
   auto start = live ? sys::start_time(state.pid) : std::nullopt;
   if (start && *start == state.pid_start) return state;
   // Its monitor may be writing the end down just now; only when that is gone, too, is the end unknown.
-  if (live && state.monitor > 0 && sys::process_state(state.monitor)) return state;
+  // (One that nobody has reaped yet is gone.)
+  char monitor = live && state.monitor > 0 ? sys::process_state(state.monitor) : 0;
+  if (monitor && monitor != 'Z' && monitor != 'X') return state;
   state.status = "exited";
   if (state.exit_code == 0) state.exit_code = 255;
   state.pid = 0;

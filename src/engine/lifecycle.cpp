@@ -90,6 +90,22 @@ Result<> mark_stopped(Running& r, const char* how) {
   return r.dir.save_state(r.state);
 }
 
+bool is_frozen(Engine& engine, const ContainerConfig& config) {
+  std::string base = "/sys/fs/cgroup", path = cgroup_path(config);
+  if (engine.host().cgroup_v2) {
+    auto value = sys::read_cgroup_value(base + path + "/cgroup.freeze");
+    return value && *value == "1";
+  }
+  auto value = sys::read_cgroup_value(base + "/freezer" + path + "/freezer.state");
+  return value && *value != "THAWED";
+}
+
+// A frozen process takes no signal, on cgroup v1 not even SIGKILL: whoever wants it to end lets it go on
+// first.
+void thaw(Engine& engine, const ContainerConfig& config) {
+  if (is_frozen(engine, config)) (void)call_runtime(engine.paths(), {"resume", config.id});
+}
+
 }  // namespace
 
 Result<int> signal_number(const std::string& given) {
@@ -121,6 +137,7 @@ Result<> stop_container(Engine& engine, const std::string& id, std::optional<int
   r.dir.unlock();
   event(engine, r.config, "kill", {{"signal", std::to_string(number)}});
   // For PID 1 of a namespace a signal without a handler is dropped by the kernel: waiting would be in vain.
+  thaw(engine, r.config);
   if (!deaf) {
     (void)sys::pidfd_signal(r.process.get(), number);
     if (!sys::wait_exited(r.process.get(), seconds < 0 ? -1 : seconds * 1000)) deaf = true;
@@ -144,7 +161,10 @@ Result<> kill_container(Engine& engine, const std::string& id, const std::string
   if (!r.process)
     return fail(Error::busy("cannot kill container: " + r.config.name + ": container " + r.config.id +
                             " is not running"));
-  if (number == SIGKILL || number == TRY(stop_signal_of(r.config, ""))) TRY_VOID(mark_stopped(r, "kill"));
+  if (number == SIGKILL || number == TRY(stop_signal_of(r.config, ""))) {
+    TRY_VOID(mark_stopped(r, "kill"));
+    thaw(engine, r.config);
+  }
   r.dir.unlock();
   event(engine, r.config, "kill", {{"signal", std::to_string(number)}});
   TRY_VOID(sys::pidfd_signal(r.process.get(), number));
@@ -204,6 +224,7 @@ Result<> remove_container(Engine& engine, const std::string& id, const RemoveOpt
     r.config.auto_remove = false;  // this command removes it
     TRY_VOID(r.dir.save_config(r.config));
     TRY_VOID(mark_stopped(r, "remove"));
+    thaw(engine, r.config);
     r.dir.unlock();
     (void)sys::pidfd_signal(r.process.get(), SIGKILL);
     if (!sys::wait_exited(r.process.get(), 10'000))
@@ -248,17 +269,10 @@ Result<int> wait_container(Engine& engine, const std::string& id, const std::str
   }
 }
 
-std::string status_of(Engine& engine, const std::string& id, const ContainerState& state) {
+std::string status_of(Engine& engine, const ContainerConfig& config, const ContainerState& state) {
   if (state.status == "starting") return "created";
   if (state.status != "running") return state.status;
-  std::string base = "/sys/fs/cgroup";
-  auto config_parent = std::string("/onggi/");
-  if (engine.host().cgroup_v2) {
-    auto value = sys::read_cgroup_value(base + config_parent + id + "/cgroup.freeze");
-    return value && *value == "1" ? "paused" : "running";
-  }
-  auto value = sys::read_cgroup_value(base + "/freezer" + config_parent + id + "/freezer.state");
-  return value && *value != "THAWED" ? "paused" : "running";
+  return is_frozen(engine, config) ? "paused" : "running";
 }
 
 // --- the end ---

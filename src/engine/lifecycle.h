@@ -44,7 +44,7 @@ Result<> rename_container(Engine& engine, const std::string& id, const std::stri
 Result<int> wait_container(Engine& engine, const std::string& id, const std::string& condition);
 
 // "created", "running", "paused", "restarting", "exited"; asks the kernel for "paused".
-std::string status_of(Engine& engine, const std::string& id, const ContainerState& state);
+std::string status_of(Engine& engine, const ContainerConfig& config, const ContainerState& state);
 
 // The monitor's last word (internal exited ID): records how it ended, gives resources back, then removes or
 // restarts it as its configuration says.

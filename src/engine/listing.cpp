@@ -148,7 +148,7 @@ void describe(Engine& engine, Item& item, int64_t now) {
   l.created = c.created;
   l.created_ns = parse_rfc3339(c.created).value_or(0);
   l.age = human_duration(now - l.created_ns);
-  l.state = status_of(engine, c.id, item.state);
+  l.state = status_of(engine, c, item.state);
   if (!c.health.test.empty() && l.state == "running") item.health = health_of(engine, c.id);
   l.status = status_text(c, item.state, l.state, item.health, now);
   l.network = c.network;

@@ -243,6 +243,10 @@ void build_sysctls(const SpecInputs& in, oci::Spec& spec) {
 
 }  // namespace
 
+std::string cgroup_path(const ContainerConfig& config) {
+  return (config.cgroup_parent.empty() ? "/onggi" : config.cgroup_parent) + "/" + config.id;
+}
+
 Result<std::vector<std::string>> resolve_capabilities(const SecurityConfig& security) {
   std::vector<std::string> caps;
   auto add_all = [&] {
@@ -343,7 +347,7 @@ Result<oci::Spec> build_spec(const SpecInputs& in) {
   if (in.host.cgroups) {
     spec.linux.resources = build_resources(c, in.host);
     add_block_io(in.block_io, *spec.linux.resources);
-    spec.linux.cgroups_path = (c.cgroup_parent.empty() ? "/onggi" : c.cgroup_parent) + "/" + c.id;
+    spec.linux.cgroups_path = cgroup_path(c);
   }
   for (const auto& d : in.devices) {
     spec.linux.devices.push_back(d.device);

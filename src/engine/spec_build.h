@@ -69,6 +69,8 @@ Result<oci::Spec> build_spec(const SpecInputs& inputs);
 
 // The process of the specification: `inputs.config`'s entrypoint and command, behind init where there is one.
 Result<oci::Process> build_process(const SpecInputs& inputs);
+// Below each hierarchy (v1) or the one tree (v2).
+std::string cgroup_path(const ContainerConfig& config);
 // The capability set after cap_drop and cap_add; names as written by people ("net_admin", "CAP_NET_ADMIN",
 // "ALL").
 Result<std::vector<std::string>> resolve_capabilities(const SecurityConfig& security);

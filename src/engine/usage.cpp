@@ -60,7 +60,7 @@ void read_network(int pid, Usage& usage) {
 Result<CgroupFiles> CgroupFiles::of(const ContainerConfig& config) {
   CgroupFiles files;
   files.layout_ = TRY(sys::read_cgroups());
-  files.path_ = (config.cgroup_parent.empty() ? "/onggi" : config.cgroup_parent) + "/" + config.id;
+  files.path_ = cgroup_path(config);
   return files;
 }
 

@@ -33,21 +33,16 @@ std::string find_mkfs() {
 Result<> run_mkfs(const std::string& program, const std::string& file) {
   // No reserve for root, whom the container's root is not; metadata in one place, inode tables written when
   // used.
-  const char* argv[] = {"mkfs.ext4",
-                        "-q",
-                        "-F",
-                        "-m",
-                        "0",
-                        "-O",
-                        "^resize_inode,sparse_super2",
-                        "-G",
-                        "256",
-                        "-J",
-                        "size=8",
-                        "-E",
-                        "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
-                        file.c_str(),
-                        nullptr};
+  const char* argv[] = {
+      "mkfs.ext4",  "-q",
+      "-F",         "-b",
+      "4096",  // the loop device's: mkfs would take 1024 for a small disk, and no mount would accept it
+      "-m",         "0",
+      "-O",         "^resize_inode,sparse_super2",
+      "-G",         "256",
+      "-J",         "size=8",
+      "-E",         "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
+      file.c_str(), nullptr};
   const char* small[] = {"mkfs.ext4", "-q", "-F",           "-b",         "4096", "-m",
                          "0",         "-O", "^has_journal", file.c_str(), nullptr};
   struct stat st;

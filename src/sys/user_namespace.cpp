@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -75,11 +76,16 @@ Result<> write_id_maps(int pid, const std::vector<IdRange>& uids, const std::vec
 }
 
 Result<NsFd> make_user_namespace(const std::vector<IdRange>& uids, const std::vector<IdRange>& gids) {
-  // A fork that only waits to be killed: its namespace outlives it through the descriptor.
+  // A fork that only waits to be killed: its namespace outlives it through the descriptor. It has all of this
+  // process's descriptors, locks among them, so it must not outlive this process either.
+  const pid_t parent = ::getpid();
   long pid = ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
   if (pid < 0) return fail(Error::os("create a user namespace for an id-mapped mount", ""));
-  if (pid == 0)
-    for (;;) ::pause();
+  if (pid == 0) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (::getppid() == parent) ::pause();
+    ::_exit(0);
+  }
   auto mapped = write_id_maps(static_cast<int>(pid), uids, gids, false);
   auto fd = open_at(AT_FDCWD, "/proc/" + std::to_string(pid) + "/ns/user", O_RDONLY);
   ::kill(static_cast<pid_t>(pid), SIGKILL);
