@@ -518,6 +518,29 @@ const Options& create_options() {
   return kOptions;
 }
 
+namespace {
+
+// Mounts may come in from the host (slave), never go out to it.
+Result<> check_propagation(const std::string& mode, const std::string& what) {
+  for (const char* known : {"private", "rprivate", "slave", "rslave"})
+    if (mode == known) return {};
+  if (mode == "shared" || mode == "rshared")
+    return fail(Error::unsupported(what + ": " + mode +
+                                   " propagation would let a container mount on the host; not built"));
+  return fail(
+      Error::invalid(what + ": invalid propagation '" + mode + "' (rprivate, private, rslave, slave)"));
+}
+
+// Octal permissions, 0 to 7777.
+Result<uint32_t> parse_mode(const std::string& text, const std::string& what) {
+  bool octal = !text.empty() && text.size() <= 5 && text.find_first_not_of("01234567") == std::string::npos;
+  unsigned long mode = octal ? ::strtoul(text.c_str(), nullptr, 8) : 010000;
+  if (mode <= 07777) return static_cast<uint32_t>(mode);
+  return fail(Error::invalid("--mount " + what + ": invalid tmpfs-mode '" + text + "' (octal, like 1777)"));
+}
+
+}  // namespace
+
 Result<MountConfig> parse_volume(const std::string& text) {
   auto parts = split(text, ':');
   if (parts.size() > 3 || text.empty())
@@ -544,8 +567,7 @@ Result<MountConfig> parse_volume(const std::string& text) {
     else if (option == "rprivate" || option == "private" || option == "rslave" || option == "slave")
       m.propagation = option;
     else if (option == "shared" || option == "rshared")
-      return fail(Error::unsupported("volume " + text + ": " + option +
-                                     " propagation would let a container mount on the host; not built"));
+      TRY_VOID(check_propagation(option, "volume " + text));
     else if (option != "rw" && option != "z" && option != "Z" && option != "delegated" &&
              option != "cached" && option != "consistent")
       return fail(Error::invalid("invalid mode: " + option + " in " + text));
@@ -569,19 +591,25 @@ Result<MountConfig> parse_mount(const std::string& text) {
     } else if (key == "readonly" || key == "ro") {
       m.read_only = truth;
     } else if (key == "bind-propagation") {
+      TRY_VOID(check_propagation(value, "--mount " + text));
       m.propagation = value;
     } else if (key == "bind-nonrecursive") {
       m.recursive = !truth;
     } else if (key == "bind-recursive") {
-      if (value == "disabled") m.recursive = false;
+      if (value != "enabled" && value != "disabled")
+        return fail(Error::unsupported("--mount " + text + ": bind-recursive=" + value +
+                                       " is not built (enabled, disabled)"));
+      m.recursive = value == "enabled";
     } else if (key == "volume-nocopy") {
       m.no_copy = truth;
     } else if (key == "ids") {
+      if (value != "squash" && value != "identity" && value != "container")
+        return fail(Error::invalid("--mount " + text + ": ids are squash, identity or container"));
       m.ids = value;
     } else if (key == "tmpfs-size") {
       m.tmpfs_size = TRY(parse_bytes(value, "tmpfs-size"));
     } else if (key == "tmpfs-mode") {
-      m.tmpfs_mode = static_cast<uint32_t>(::strtoul(value.c_str(), nullptr, 8));
+      m.tmpfs_mode = TRY(parse_mode(value, text));
     } else if (key == "volume-driver" && value == "local") {
       continue;
     } else if (key != "consistency") {

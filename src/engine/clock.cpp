@@ -93,7 +93,9 @@ Result<int64_t> parse_rfc3339(std::string_view text) {
   int month = take_digits(rest, 2);
   if (month < 1 || month > 12 || !take(rest, '-')) return bad();
   int day = take_digits(rest, 2);
-  if (day < 1 || day > 31) return bad();
+  static constexpr int kDays[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  if (day < 1 || day > kDays[month - 1] || (month == 2 && day == 29 && !leap)) return bad();
   parts.tm_year = year - 1900;
   parts.tm_mon = month - 1;
   parts.tm_mday = day;
@@ -107,7 +109,8 @@ Result<int64_t> parse_rfc3339(std::string_view text) {
         return bad();
       }
       *fields[i] = take_digits(rest, 2);
-      if (*fields[i] < 0) return bad();
+      static constexpr int kMost[] = {23, 59, 60};  // a leap second is one of the minute before
+      if (*fields[i] < 0 || *fields[i] > kMost[i]) return bad();
     }
     fraction = take_fraction(rest);
   }

@@ -34,9 +34,9 @@ bool is_number(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-struct Entry {
-  std::vector<std::string_view> fields;
-};
+void add_group(ResolvedUser& user, uint32_t gid) {
+  if (std::find(user.groups.begin(), user.groups.end(), gid) == user.groups.end()) user.groups.push_back(gid);
+}
 
 // The first line whose field `field` is `value`.
 std::optional<std::vector<std::string_view>> find_line(std::string_view text, size_t field,
@@ -100,13 +100,10 @@ Result<ResolvedUser> resolve_user_in(const std::string& passwd, const std::strin
       auto members = split(parts[3], ',');
       auto gid = id_number(parts[2]);
       if (gid && *gid != out.gid && std::find(members.begin(), members.end(), login) != members.end())
-        out.groups.push_back(*gid);
+        add_group(out, *gid);
     }
   }
-  for (const auto& name : add) {
-    uint32_t gid = TRY(resolve_group(group, name));
-    if (std::find(out.groups.begin(), out.groups.end(), gid) == out.groups.end()) out.groups.push_back(gid);
-  }
+  for (const auto& name : add) add_group(out, TRY(resolve_group(group, name)));
   return out;
 }
 
