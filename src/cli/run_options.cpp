@@ -696,4 +696,18 @@ Result<engine::CreateRequest> create_request(const Args& args) {
   return request;
 }
 
+Result<> apply_update(const Args& args, ContainerConfig& config) {
+  const engine::ResourceConfig old = config.resources;
+  engine::ResourceConfig& r = config.resources;
+  // One way of limiting the CPU replaces the other.
+  if (args.has("cpus")) r.cpu_quota = r.cpu_period = 0;
+  if (args.has("cpu-quota") || args.has("cpu-period")) r.nano_cpus = 0;
+  TRY_VOID(resource_options(args, config));
+  // Those that are not options of `update`, or were not given, are kept.
+  if (!args.has("cpuset-cpus")) r.cpuset_cpus = old.cpuset_cpus;
+  if (!args.has("cpuset-mems")) r.cpuset_mems = old.cpuset_mems;
+  r.oom_kill_disable = old.oom_kill_disable;
+  return args.has("restart") ? restart_option(args, config) : Result<>();
+}
+
 }  // namespace onggi::cli

@@ -11,6 +11,8 @@ namespace onggi::cli {
 const Options& create_options();
 // words: IMAGE [COMMAND] [ARG...]. Errors name the option.
 Result<engine::CreateRequest> create_request(const Args& args);
+// `update`: limits and restart policy that were given, over those that `config` has.
+Result<> apply_update(const Args& args, engine::ContainerConfig& config);
 
 // "[SOURCE:]TARGET[:OPTIONS]" (--volume).
 Result<engine::MountConfig> parse_volume(const std::string& text);

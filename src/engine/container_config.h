@@ -124,6 +124,16 @@ struct ContainerConfig {
 
 enum class ContainerStatus : uint8_t { kCreated, kRunning, kPaused, kRestarting, kExited, kDead };
 
+// What the cgroup had counted when the container ended: evidence for `why`. The texts are the kernel's
+// (cgroup v2 only): "avg10=0.00 avg60=0.00 avg300=0.00 total=0".
+struct EndEvidence {
+  uint64_t memory_peak = 0, memory_limit = 0;  // bytes; limit 0: none
+  uint64_t memory_limit_hits = 0;              // how often the limit stopped an allocation
+  uint64_t pids_limit = 0, pids_limit_hits = 0;
+  uint64_t cpu_ns = 0, throttled_ns = 0;
+  std::string memory_pressure, cpu_pressure, io_pressure;
+};
+
 struct ContainerState {
   // "created", "starting" (a command is on it), "running", "restarting", "exited". Whether it is paused is
   // asked of the kernel.
@@ -138,6 +148,7 @@ struct ContainerState {
   bool stopped_by_user = false;  // `stop` or `kill`: no restart
   std::string boot_id;           // of the machine's boot in which it ran
   std::string stopped_by;        // evidence for `why`: "stop by uid 0 (pid 1 ...)"
+  EndEvidence evidence;          // of the last run that ended
 };
 
 // --- health: RUN/containers/ID/health.json
@@ -297,6 +308,16 @@ struct JsonFields<engine::ContainerConfig> {
                                                          json_field<&T::isolation>("isolation")});
 };
 template <>
+struct JsonFields<engine::EndEvidence> {
+  using T = engine::EndEvidence;
+  static constexpr auto kTable = std::to_array<JsonRow>(
+      {json_field<&T::memory_peak>("memoryPeak"), json_field<&T::memory_limit>("memoryLimit"),
+       json_field<&T::memory_limit_hits>("memoryLimitHits"), json_field<&T::pids_limit>("pidsLimit"),
+       json_field<&T::pids_limit_hits>("pidsLimitHits"), json_field<&T::cpu_ns>("cpuNs"),
+       json_field<&T::throttled_ns>("throttledNs"), json_field<&T::memory_pressure>("memoryPressure"),
+       json_field<&T::cpu_pressure>("cpuPressure"), json_field<&T::io_pressure>("ioPressure")});
+};
+template <>
 struct JsonFields<engine::ContainerState> {
   using T = engine::ContainerState;
   static constexpr auto kTable = std::to_array<JsonRow>(
@@ -306,7 +327,8 @@ struct JsonFields<engine::ContainerState> {
        json_field<&T::reason>("reason"), json_field<&T::exit_code>("exitCode"),
        json_field<&T::signal>("signal"), json_field<&T::oom_kills>("oomKills"),
        json_field<&T::restarts>("restarts"), json_field<&T::stopped_by_user>("stoppedByUser"),
-       json_field<&T::boot_id>("bootId"), json_field<&T::stopped_by>("stoppedBy")});
+       json_field<&T::boot_id>("bootId"), json_field<&T::stopped_by>("stoppedBy"),
+       json_field<&T::evidence>("evidence")});
 };
 template <>
 struct JsonFields<engine::HealthResult> {

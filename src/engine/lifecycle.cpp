@@ -13,6 +13,7 @@
 #include "engine/clock.h"
 #include "engine/events.h"
 #include "engine/runtime_call.h"
+#include "engine/usage.h"
 #include "engine/volumes.h"
 #include "sys/cgroup.h"
 #include "sys/overlay.h"
@@ -354,6 +355,7 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   auto start = sys::start_time(state.pid);
   if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
   fill_end(engine, id, state);
+  state.evidence = read_evidence(config);  // before the cgroup goes
   (void)call_runtime(engine.paths(), {"delete", "--force", id});
   bool restart = wants_restart(config, state);
   if (restart) state.status = "restarting";

@@ -100,6 +100,33 @@ std::optional<uint64_t> CgroupFiles::key(const char* controller, const char* v1,
   return found;
 }
 
+EndEvidence read_evidence(const ContainerConfig& config) {
+  EndEvidence e;
+  auto found = CgroupFiles::of(config);
+  if (!found) return e;
+  const CgroupFiles& f = *found;
+  e.memory_peak = f.number("memory", "memory.max_usage_in_bytes", "memory.peak").value_or(0);
+  e.memory_limit = f.number("memory", "memory.limit_in_bytes", "memory.max").value_or(0);
+  e.memory_limit_hits = f.unified() ? f.key("memory", "", "", "memory.events", "max").value_or(0)
+                                    : f.number("memory", "memory.failcnt", "").value_or(0);
+  e.pids_limit = f.number("pids", "pids.max", "pids.max").value_or(0);
+  e.pids_limit_hits = f.key("pids", "pids.events", "max", "pids.events", "max").value_or(0);
+  constexpr uint64_t kMicro = 1000;
+  e.cpu_ns = f.unified() ? f.key("cpu", "", "", "cpu.stat", "usage_usec").value_or(0) * kMicro
+                         : f.number("cpuacct", "cpuacct.usage", "").value_or(0);
+  e.throttled_ns = f.unified() ? f.key("cpu", "", "", "cpu.stat", "throttled_usec").value_or(0) * kMicro
+                               : f.key("cpu", "cpu.stat", "throttled_time", "", "").value_or(0);
+  auto pressure = [&](const char* file) {
+    auto text = f.read("", "", file);
+    if (!text || !text->starts_with("some ")) return std::string();
+    return text->substr(5, text->find('\n') - 5);
+  };
+  e.memory_pressure = pressure("memory.pressure");
+  e.cpu_pressure = pressure("cpu.pressure");
+  e.io_pressure = pressure("io.pressure");
+  return e;
+}
+
 Result<Usage> read_usage(Engine& engine, const ContainerConfig& config, int pid) {
   CgroupFiles files = TRY(CgroupFiles::of(config));
   Usage usage;

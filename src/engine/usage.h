@@ -40,6 +40,10 @@ struct Usage {
   uint64_t received_bytes = 0, sent_bytes = 0;  // all interfaces but lo
 };
 
+// Counters for `why`, now: of a container that runs, or one that has just ended and whose cgroup is still
+// there. Members that this kernel does not count stay zero.
+EndEvidence read_evidence(const ContainerConfig& config);
+
 // kNotFound when it has no cgroup (it does not run). `pid`: of its first process, for the network.
 Result<Usage> read_usage(Engine& engine, const ContainerConfig& config, int pid);
 
