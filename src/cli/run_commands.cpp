@@ -236,7 +236,7 @@ Result<int> command_exec(const Invocation& i) {
   options.tty = request.tty;
   options.input = request.interactive;
   options.detach_keys = i.args.get("detach-keys", options.detach_keys);
-  SessionEnd end = TRY(run_exec_session(started->process, started->console, signals, options));
+  SessionEnd end = TRY(run_exec_session(*started, signals, options));
   return end.exit_code;
 }
 

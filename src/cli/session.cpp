@@ -238,61 +238,127 @@ Result<SessionEnd> run_session(const engine::MonitorClient& monitor, const Uniqu
   return Session(monitor, attach, signals, options, TRY(parse_detach_keys(options.detach_keys))).run();
 }
 
-Result<SessionEnd> run_exec_session(const PidFd& process, const UniqueFd& console, const Signals& signals,
+namespace {
+
+// The relay of one exec'd process: its terminal, or its three pipes.
+class ExecSession {
+ public:
+  ExecSession(engine::ExecStarted& process, const Signals& signals, const SessionOptions& options,
+              std::string keys)
+      : p_(process), signals_(signals), keys_(process.console ? std::move(keys) : ""), input_(options.input) {
+    tty_ = static_cast<bool>(p_.console);
+    if (p_.input) (void)::fcntl(p_.input.get(), F_SETFL, O_NONBLOCK);
+  }
+
+  Result<SessionEnd> run(bool raw_wanted) {
+    RawTerminal raw(tty_ && raw_wanted);
+    resize();
+    while (!sys::has_exited(p_.process.get()) && !end_.detached) TRY_VOID(step());
+    if (end_.detached) return end_;
+    // What it wrote before it ended; a background process that keeps the pipe open does not hold this up.
+    while (drain_left()) {
+    }
+    end_.exit_code = TRY(sys::wait_pidfd(p_.process.get())).code();
+    return end_;
+  }
+
+ private:
+  Result<> step() {
+    bool take = input_ && pending_.empty();
+    int to = tty_ ? p_.console.get() : p_.input.get();
+    pollfd fds[6] = {{p_.process.get(), POLLIN, 0},
+                     {signals_.fd(), POLLIN, 0},
+                     {tty_ ? p_.console.get() : p_.output.get(), POLLIN, 0},
+                     {p_.error.get(), POLLIN, 0},
+                     {take ? STDIN_FILENO : -1, POLLIN, 0},
+                     {pending_.empty() ? -1 : to, POLLOUT, 0}};
+    if (::poll(fds, 6, -1) < 0 && errno != EINTR) return fail(Error::os("wait for the process", ""));
+    if (fds[1].revents) handle_signals();
+    if (fds[2].revents) move(tty_ ? p_.console : p_.output, STDOUT_FILENO);
+    if (fds[3].revents) move(p_.error, STDERR_FILENO);
+    if (fds[4].revents) read_stdin();
+    if (fds[5].revents) flush();
+    return {};
+  }
+
+  // One block; the end closes it.
+  bool move(UniqueFd& from, int to) {
+    char block[kBlock];
+    ssize_t n = ::read(from.get(), block, sizeof block);
+    if (n < 0 && errno == EINTR) return true;
+    if (n <= 0 || !write_all(to, {block, static_cast<size_t>(n)}, "standard output")) {
+      from.reset();
+      return false;
+    }
+    return true;
+  }
+
+  bool drain_left() {
+    bool any = false;
+    for (auto [from, to] : {std::pair<UniqueFd*, int>{&p_.console, STDOUT_FILENO},
+                            {&p_.output, STDOUT_FILENO},
+                            {&p_.error, STDERR_FILENO}}) {
+      pollfd left = {from->get(), POLLIN, 0};
+      if (*from && ::poll(&left, 1, 0) > 0) any |= move(*from, to);
+    }
+    return any;
+  }
+
+  void read_stdin() {
+    char block[kBlock];
+    ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (n > 0 && keys_.feed({block, static_cast<size_t>(n)}, pending_)) {
+      end_.detached = true;
+      return;
+    }
+    if (n <= 0) input_ = false;
+    if (n <= 0 && tty_) pending_ += '\x04';  // what a person types to end the input
+    if (n <= 0 && !tty_) p_.input.reset();
+    flush();
+  }
+
+  void flush() {
+    int to = tty_ ? p_.console.get() : p_.input.get();
+    if (to < 0 || pending_.empty()) return;
+    ssize_t n = ::write(to, pending_.data(), pending_.size());
+    if (n > 0) pending_.erase(0, static_cast<size_t>(n));
+    if (n >= 0 || errno == EAGAIN || errno == EINTR) return;
+    pending_.clear();  // it reads no more
+    input_ = false;
+    p_.input.reset();
+  }
+
+  void handle_signals() {
+    signalfd_siginfo info;
+    while (::read(signals_.fd(), &info, sizeof info) == sizeof info) {
+      int number = static_cast<int>(info.ssi_signo);
+      if (number == SIGWINCH)
+        resize();
+      else if (number != SIGCHLD && number != SIGPIPE && number != SIGURG)
+        (void)sys::pidfd_signal(p_.process.get(), number);
+    }
+  }
+
+  void resize() {
+    auto size = tty_ ? terminal_size() : std::nullopt;
+    if (size) (void)::ioctl(p_.console.get(), TIOCSWINSZ, &*size);
+  }
+
+  engine::ExecStarted& p_;
+  const Signals& signals_;
+  DetachKeys keys_;
+  SessionEnd end_;
+  std::string pending_;
+  bool input_, tty_ = false;
+};
+
+}  // namespace
+
+Result<SessionEnd> run_exec_session(engine::ExecStarted& process, const Signals& signals,
                                     const SessionOptions& options) {
-  DetachKeys keys(TRY(parse_detach_keys(options.detach_keys)));
-  RawTerminal raw(static_cast<bool>(console) && options.input);
-  auto resize = [&] {
-    auto size = console ? terminal_size() : std::nullopt;
-    if (size) (void)::ioctl(console.get(), TIOCSWINSZ, &*size);
-  };
-  resize();
-  SessionEnd end;
-  bool input = options.input && console, open = static_cast<bool>(console);
-  char block[kBlock];
-  // Output first: what the process wrote before it ended is still in the terminal.
-  auto drain_once = [&] {
-    ssize_t n = ::read(console.get(), block, sizeof block);
-    if (n > 0)
-      return write_all(STDOUT_FILENO, {block, static_cast<size_t>(n)}, "standard output").has_value();
-    return n < 0 && errno == EINTR;
-  };
-  for (;;) {
-    pollfd fds[4] = {{process.get(), POLLIN, 0},
-                     {signals.fd(), POLLIN, 0},
-                     {open ? console.get() : -1, POLLIN, 0},
-                     {input ? STDIN_FILENO : -1, POLLIN, 0}};
-    if (::poll(fds, 4, -1) < 0 && errno != EINTR) return fail(Error::os("wait for the process", ""));
-    if (fds[1].revents) {
-      signalfd_siginfo info;
-      while (::read(signals.fd(), &info, sizeof info) == sizeof info) {
-        int number = static_cast<int>(info.ssi_signo);
-        if (number == SIGWINCH)
-          resize();
-        else if (number != SIGCHLD && number != SIGPIPE && number != SIGURG)
-          (void)sys::pidfd_signal(process.get(), number);
-      }
-    }
-    if (fds[2].revents) open = drain_once();
-    if (fds[3].revents) {
-      ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
-      std::string out;
-      if (n == 0) out = "\x04";
-      if (n <= 0 && errno != EINTR) input = false;
-      if (n > 0 && keys.feed({block, static_cast<size_t>(n)}, out)) {
-        end.detached = true;
-        return end;
-      }
-      if (!out.empty()) (void)write_all(console.get(), out, "terminal");
-    }
-    if (fds[0].revents) break;
-  }
-  while (open) {
-    pollfd left = {console.get(), POLLIN, 0};
-    if (::poll(&left, 1, 0) <= 0 || !drain_once()) break;
-  }
-  end.exit_code = TRY(sys::wait_pidfd(process.get())).code();
-  return end;
+  return ExecSession(process, signals, options, TRY(parse_detach_keys(options.detach_keys)))
+      .run(options.input);
 }
 
 }  // namespace onggi::cli

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "engine/exec.h"
 #include "engine/monitor_client.h"
 
 namespace onggi::cli {
@@ -38,9 +39,8 @@ class Signals {
 // Until the container ends or the keys are typed. `attach` is a connection to the monitor's attach socket.
 Result<SessionEnd> run_session(const engine::MonitorClient& monitor, const UniqueFd& attach,
                                const Signals& signals, const SessionOptions& options);
-// The same for a process of `exec`: `console` is its terminal's master, or empty when it has this process's
-// own streams.
-Result<SessionEnd> run_exec_session(const PidFd& process, const UniqueFd& console, const Signals& signals,
+// The same for a process of `exec`, by its terminal or its pipes.
+Result<SessionEnd> run_exec_session(engine::ExecStarted& process, const Signals& signals,
                                     const SessionOptions& options);
 
 // "ctrl-p,ctrl-q" -> bytes; kInvalid names the part that is wrong.

@@ -223,6 +223,7 @@ Result<MonitorArgs> monitor_args(Engine& engine, const ContainerConfig& c, int r
   args.body.log_max_files = static_cast<uint32_t>(TRY(option_number(c, "max-file", args.body.log_max_files)));
   args.body.terminal = c.tty;
   args.body.stdin_open = c.open_stdin;
+  args.body.stdio_owner = c.id_base;
   args.exit_command = engine.own_command({"internal", "exited", c.id});
   args.root_mount = root;
   return args;

@@ -112,7 +112,13 @@ Result<> Monitor::open_streams(bool stdin_open, UniqueFd (&child)[3]) {
     child[0] = TRY(open_at(AT_FDCWD, "/dev/null", O_RDONLY));
   }
   TRY_VOID(make(out_, child[1]));
-  return make(err_, child[2]);
+  TRY_VOID(make(err_, child[2]));
+  if (options_.stdio_owner == 0) return {};
+  for (const auto& end : child)
+    if (struct stat st; ::fstat(end.get(), &st) == 0 && S_ISFIFO(st.st_mode) &&
+                        ::fchown(end.get(), options_.stdio_owner, options_.stdio_owner) < 0)
+      return fail(Error::os("give the standard streams to the container", ""));
+  return {};
 }
 
 // Executes this program; its standard error is collected for the error.

@@ -74,7 +74,9 @@ struct CreateBody {
   uint32_t log_max_files = 3;
   uint32_t terminal = 0;    // 1: process.terminal is true
   uint32_t stdin_open = 0;  // 1: standard input is a pipe fed by kStdin and attach; 0: /dev/null
-  uint32_t pad = 0;
+  // Id on this host that gets the pipes of standard output and error, so that a program inside can open
+  // /dev/stdout: the container's root. 0: they stay root's.
+  uint32_t stdio_owner = 0;
 };
 static_assert(sizeof(CreateBody) == 24);
 
