@@ -148,7 +148,7 @@ void health_facts(engine::Engine& engine, const ContainerConfig& c, Answer& answ
 
 Answer explain(engine::Engine& engine, const ContainerConfig& c, const ContainerState& s) {
   Answer answer;
-  std::string status = engine::status_of(engine, c.id, s);
+  std::string status = engine::status_of(engine, c, s);
   answer.verdict = verdict_of(c, s, status);
   bool alive = status == "running" || status == "paused";
   engine::EndEvidence e = alive ? engine::read_evidence(c) : s.evidence;
