@@ -25,7 +25,7 @@ struct RegistryOptions {
 };
 
 struct TransferRequest {
-  // pull, push, load, save, import, referrers, login, logout, sweep, check
+  // pull, push, load, save, import, commit, export, referrers, login, logout, sweep, check
   std::string operation;
   std::string root;                     // the engine's root; the store is ROOT/images
   std::vector<std::string> references;  // of images: one, except for save
@@ -37,7 +37,12 @@ struct TransferRequest {
   // descriptor 3.
   std::string path;
   // import: a tag for the new image comes from `references`, its config from here (JSON of "config").
-  std::string config, message;
+  std::string config, message, author, created_by;
+  // commit: the image below, and overlay's upper directory; its names are `references`. export: the
+  // container's root, and `path` is where the tar goes. `tree` may be /proc/PID/fd/N of the engine. The
+  // container's ids 0.. are id_base.. of this host (id_count of them; 0: as they are).
+  std::string image, tree;
+  uint32_t id_base = 0, id_count = 0;
   std::string auth_file;           // default: ~/.docker/config.json, then podman's auth.json
   std::string ca_file;             // --cacert, beside certs.d and the system's
   std::string username, password;  // login
@@ -83,15 +88,30 @@ struct JsonFields<image::RegistryOptions> {
 template <>
 struct JsonFields<image::TransferRequest> {
   using T = image::TransferRequest;
-  static constexpr auto kTable = std::to_array<JsonRow>(
-      {json_field<&T::operation>("operation", JsonEmit::kAlways, true), json_field<&T::root>("root"),
-       json_field<&T::references>("references"), json_field<&T::platform>("platform"),
-       json_field<&T::all_tags>("allTags"), json_field<&T::path>("path"), json_field<&T::config>("config"),
-       json_field<&T::message>("message"), json_field<&T::auth_file>("authFile"),
-       json_field<&T::ca_file>("caFile"), json_field<&T::username>("username"),
-       json_field<&T::password>("password"), json_field<&T::registries>("registries"),
-       json_field<&T::parallel>("parallel"), json_field<&T::max_layer_bytes>("maxLayerBytes"),
-       json_field<&T::repair>("repair"), json_field<&T::wait_durable>("waitDurable")});
+  static constexpr auto kTable =
+      std::to_array<JsonRow>({json_field<&T::operation>("operation", JsonEmit::kAlways, true),
+                              json_field<&T::root>("root"),
+                              json_field<&T::references>("references"),
+                              json_field<&T::platform>("platform"),
+                              json_field<&T::all_tags>("allTags"),
+                              json_field<&T::path>("path"),
+                              json_field<&T::config>("config"),
+                              json_field<&T::message>("message"),
+                              json_field<&T::author>("author"),
+                              json_field<&T::created_by>("createdBy"),
+                              json_field<&T::image>("image"),
+                              json_field<&T::tree>("tree"),
+                              json_field<&T::id_base>("idBase"),
+                              json_field<&T::id_count>("idCount"),
+                              json_field<&T::auth_file>("authFile"),
+                              json_field<&T::ca_file>("caFile"),
+                              json_field<&T::username>("username"),
+                              json_field<&T::password>("password"),
+                              json_field<&T::registries>("registries"),
+                              json_field<&T::parallel>("parallel"),
+                              json_field<&T::max_layer_bytes>("maxLayerBytes"),
+                              json_field<&T::repair>("repair"),
+                              json_field<&T::wait_durable>("waitDurable")});
 };
 template <>
 struct JsonFields<image::TransferEvent> {

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "transfer/archive.h"
+#include "transfer/commit.h"
 #include "transfer/progress.h"
 #include "transfer/pull.h"
 #include "transfer/push.h"
@@ -49,6 +50,8 @@ constexpr Operation kOperations[] = {
     {"load", true, [](Store* s, const TransferRequest& r, Progress& p) { return load(*s, r, p); }},
     {"save", true, [](Store* s, const TransferRequest& r, Progress& p) { return save(*s, r, p); }},
     {"import", true, [](Store* s, const TransferRequest& r, Progress& p) { return import_tar(*s, r, p); }},
+    {"commit", true, [](Store* s, const TransferRequest& r, Progress& p) { return commit(*s, r, p); }},
+    {"export", false, [](Store*, const TransferRequest& r, Progress& p) { return export_tree(r, p); }},
     {"referrers", false, [](Store*, const TransferRequest& r, Progress&) { return list_referrers(r); }},
     {"login", false, [](Store*, const TransferRequest& r, Progress&) { return login(r); }},
     {"logout", false, [](Store*, const TransferRequest& r, Progress&) { return logout(r); }},
