@@ -222,14 +222,17 @@ Result<int> command_exec(const Invocation& i) {
       request.env.push_back(value ? entry + "=" + value : entry);
   }
   auto engine = TRY(i.engine());
-  std::string id = TRY(engine->containers().resolve(words[0]));
+  auto id = engine->containers().resolve(words[0]);
+  if (!id) {
+    print_error("onggi: " + id.error().text());
+    return 1;
+  }
   Signals signals = TRY(Signals::block());
-  auto started = engine::exec_in_container(*engine, id, request);
+  auto started = engine::exec_in_container(*engine, *id, request);
   if (!started) {
     print_error("onggi: " + started.error().text());
-    int code =
-        started.error().os_errno();  // the runtime's own exit code, when it was the runtime that failed
-    return code == 126 || code == 127 ? code : started.error().kind() == ErrorKind::kOs && code ? code : 1;
+    int code = failure_code(started.error());
+    return code == kEngineFailed ? 1 : code;
   }
   if (request.detach) return 0;
   SessionOptions options;
