@@ -333,6 +333,19 @@ Result<> sweep_claims(const Paths& paths, bool repair,
   return {};
 }
 
+// Live directories whose container is in the trash or gone: their remover died between the two. Whoever makes
+// one has made the container's directory before.
+Result<> sweep_live(const Paths& paths, bool repair, const std::function<void(const std::string&)>& report) {
+  for (const auto& id : TRY(list_names(paths.run + "/containers"))) {
+    if (exists(paths.container(id))) continue;
+    if (report) report("container " + id.substr(0, 12) + ": its removal was interrupted");
+    if (!repair) continue;
+    UniqueFd run = TRY(open_at(AT_FDCWD, paths.run + "/containers", O_RDONLY | O_DIRECTORY));
+    TRY_VOID_CTX(sys::remove_tree(run.get(), id), "remove what is left of container " + id.substr(0, 12));
+  }
+  return {};
+}
+
 Result<> sweep_links(const Paths& paths, const char* kind, bool repair,
                      const std::function<void(const std::string&)>& report) {
   std::string base = paths.root + "/" + kind;
@@ -349,6 +362,7 @@ Result<> sweep_links(const Paths& paths, const char* kind, bool repair,
 
 Result<> ContainerStore::sweep(bool repair, const std::function<void(const std::string&)>& report) {
   TRY_VOID(sweep_claims(paths_, repair, report));
+  TRY_VOID(sweep_live(paths_, repair, report));
   if (repair) {
     UniqueFd trash = TRY(open_at(AT_FDCWD, paths_.root + "/trash", O_RDONLY | O_DIRECTORY));
     // One sweeper is enough; what arrives meanwhile is the next one's.

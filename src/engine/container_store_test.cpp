@@ -240,6 +240,15 @@ TEST_F(Store, AClaimUnderWayIsLeftAlone) {
   EXPECT_EQ(store_.resolve("web").value(), c.id);
 }
 
+TEST_F(Store, LiveDirectoriesOfNobody) {
+  std::string id = made("web"), gone(64, 'a');
+  fs::create_directories(paths_.live(id));
+  fs::create_directories(paths_.live(gone) + "/rootfs");
+  ASSERT_EQ(report(false), Names{"container aaaaaaaaaaaa: its removal was interrupted"});
+  EXPECT_EQ(report(true), Names{"container aaaaaaaaaaaa: its removal was interrupted"});
+  EXPECT_EQ(list("/run/containers"), Names{id});
+}
+
 TEST_F(Store, LinksOfNobody) {
   ASSERT_EQ(symlink("gone", (paths_.root + "/names/old").c_str()), 0);
   ASSERT_EQ(symlink("gone", (paths_.root + "/ranges/7").c_str()), 0);
