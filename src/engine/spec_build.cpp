@@ -202,7 +202,6 @@ oci::Mount bind_mount(const SpecInputs& in, const ResolvedMount& r) {
 
 void build_mounts(const SpecInputs& in, oci::Spec& spec) {
   spec.mounts = system_mounts(in);
-  add_own_files(in, spec);
   // A mount on a parent directory comes before one below it, whatever the order of the options was.
   std::vector<ResolvedMount> sorted = in.mounts;
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
@@ -211,6 +210,8 @@ void build_mounts(const SpecInputs& in, oci::Spec& spec) {
   });
   for (const auto& r : sorted)
     spec.mounts.push_back(r.config->type == "tmpfs" ? tmpfs_mount(*r.config) : bind_mount(in, r));
+  // Last, so that a volume on /etc does not hide them.
+  add_own_files(in, spec);
 }
 
 // --- the rest ---
