@@ -48,7 +48,7 @@ class TreeWriter {
   // Names are as in the archive. Each error names the entry.
   Result<> directory(std::string_view name, EntryMeta meta);
   // Returns the file to write; finish_file() sets what a write would change.
-  Result<UniqueFd> begin_file(std::string_view name);
+  Result<UniqueFd> begin_file(std::string_view name, const EntryMeta& meta);
   Result<> finish_file(UniqueFd file, std::string_view name, const EntryMeta& meta);
   Result<> symlink(std::string_view name, const std::string& target, const EntryMeta& meta);
   Result<> hard_link(std::string_view name, std::string_view target);
@@ -78,6 +78,7 @@ class TreeWriter {
   // Makes room for something that is not a directory.
   Result<> clear(const Place& place, std::string_view name);
   Result<bool> replace_by_directory(const Place& place, const std::string& path);
+  [[nodiscard]] bool plain_mode(const EntryMeta& meta) const;
   Result<> set_meta_at(const Place& place, std::string_view name, const EntryMeta& meta);
   Result<> set_xattrs(int fd, std::string_view name, const EntryMeta& meta);
   void opaque(const std::string& path);
@@ -90,6 +91,7 @@ class TreeWriter {
   std::vector<Deferred> deferred_;
   uint64_t dropped_xattrs_ = 0, entries_ = 0;
   bool uncertain_ = false;
+  bool inheritance_ = false;  // some directory gives its group or ACL to what is made in it
 };
 
 }  // namespace onggi::transfer

@@ -87,7 +87,7 @@ Result<> write_file_entry(Reader& r, archive_entry* e, std::string_view name, co
     return fail(Error::invalid("entry '" + std::string(name.substr(0, 200)) + "': " + std::to_string(size) +
                                " bytes are more than the " + std::to_string(r.limits.max_bytes >> 20) +
                                " MiB that a layer may have (--max-layer-size)"));
-  UniqueFd file = TRY(r.writer.begin_file(name));
+  UniqueFd file = TRY(r.writer.begin_file(name, meta));
   int64_t end = 0;
   for (;;) {
     const void* data;
