@@ -142,8 +142,8 @@ const std::vector<Command>& command_table() {
     std::vector<Command> all;
     for (const auto* part :
          {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
-          &stats_commands(), &update_commands(), &disk_commands(), &commit_commands(), &image_commands(),
-          &volume_commands(), &system_commands(), &internal_commands()})
+          &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &commit_commands(),
+          &image_commands(), &volume_commands(), &system_commands(), &internal_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
