@@ -240,6 +240,8 @@ class Store {
   Result<UniqueFd> open_blob(const oci::Digest& digest);
   Result<std::optional<BlobWriter>> begin_blob(const oci::Digest& digest,
                                                const std::function<void()>& waiting = {});
+  // The blob turned out to be damaged.
+  Result<> forget_blob(const oci::Digest& digest);
   // Manifests, indexes and configs: small, kept in the database. The digest is computed here.
   Result<oci::Digest> put_document(std::string_view json, std::string_view media_type);
   struct Document {

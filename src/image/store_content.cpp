@@ -200,6 +200,12 @@ Result<std::optional<BlobWriter>> Store::begin_blob(const oci::Digest& digest,
   return w;
 }
 
+Result<> Store::forget_blob(const oci::Digest& digest) {
+  Statement s = TRY(state_->db.prepare("DELETE FROM blobs WHERE digest=?"));
+  TRY_VOID(s.bind(1, digest.text()).run());
+  return discard_files(*state_, Kind::kBlob, {digest});
+}
+
 BlobWriter::BlobWriter(BlobWriter&& other) noexcept
     : store_(std::exchange(other.store_, nullptr)),
       digest_(std::move(other.digest_)),

@@ -124,8 +124,11 @@ Result<Unpacked> receive_and_unpack(LayerContext& context, const oci::Descriptor
 
 }  // namespace
 
-Result<bool> fetch_layer(LayerContext& context, const oci::Digest& diff_id, const oci::Descriptor& blob,
-                         const LayerSource& source) {
+namespace {
+
+// `damaged`: the blob that is here does not hold the layer.
+Result<bool> fetch_once(LayerContext& context, const oci::Digest& diff_id, const oci::Descriptor& blob,
+                        const LayerSource& source, bool& damaged) {
   auto waiting = [&] { context.progress.layer(blob.digest, "waiting", 0, blob.size); };
   std::optional<image::LayerWriter> layer = TRY(context.store.begin_layer(diff_id, waiting));
   if (!layer) {
@@ -135,18 +138,35 @@ Result<bool> fetch_layer(LayerContext& context, const oci::Digest& diff_id, cons
   UniqueFd tree = TRY(open_at(layer->directory(), "fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   UnpackTarget target{tree.get(), false, context.user_namespace};
   std::optional<image::BlobWriter> writer = TRY(context.store.begin_blob(blob.digest, waiting));
-  Unpacked unpacked = writer ? TRY(receive_and_unpack(context, blob, target, std::move(*writer), source))
-                             : TRY(unpack_local(context, blob, target));
-  TRY_VOID(check_diff_id(unpacked, diff_id));
-  if (unpacked.dropped_xattrs > 0)
+  auto unpacked = writer ? receive_and_unpack(context, blob, target, std::move(*writer), source)
+                         : unpack_local(context, blob, target);
+  Result<> right = unpacked ? check_diff_id(*unpacked, diff_id) : fail(std::move(unpacked).error());
+  if (!right) {
+    damaged = !writer && right.error().kind() == ErrorKind::kInvalid;
+    return fail(std::move(right).error());
+  }
+  if (unpacked->dropped_xattrs > 0)
     context.progress.note(
         "layer " + std::string(blob.digest.hex().substr(0, 12)) + ": " +
-        std::to_string(unpacked.dropped_xattrs) +
+        std::to_string(unpacked->dropped_xattrs) +
         " extended attributes or device nodes were left out (of namespaces that an image may not "
         "set, or not possible here)");
-  TRY_VOID(layer->commit({diff_id, image::LayerForm::kDirectory, unpacked.bytes, unpacked.entries}));
+  TRY_VOID(layer->commit({diff_id, image::LayerForm::kDirectory, unpacked->bytes, unpacked->entries}));
   context.progress.layer(blob.digest, "done", blob.size, blob.size);
   return true;
+}
+
+}  // namespace
+
+Result<bool> fetch_layer(LayerContext& context, const oci::Digest& diff_id, const oci::Descriptor& blob,
+                         const LayerSource& source) {
+  bool damaged = false;
+  auto fetched = fetch_once(context, diff_id, blob, source, damaged);
+  if (fetched || !damaged) return fetched;
+  context.progress.note("blob " + std::string(blob.digest.hex().substr(0, 12)) +
+                        " is damaged on this machine: " + fetched.error().text() + "; it is fetched again");
+  TRY_VOID(context.store.forget_blob(blob.digest));
+  return fetch_once(context, diff_id, blob, source, damaged);
 }
 
 }  // namespace onggi::transfer

@@ -16,6 +16,7 @@
 #include "transfer/progress.h"
 #include "transfer/pull.h"
 #include "transfer/push.h"
+#include "transfer/repair.h"
 
 namespace onggi::transfer {
 
@@ -24,19 +25,6 @@ namespace {
 using image::Store;
 using image::TransferEvent;
 using image::TransferRequest;
-
-Result<TransferEvent> check(Store& store, const TransferRequest& request) {
-  image::CheckReport report = TRY(store.check(request.repair, true));
-  JsonWriter w;
-  w.begin_object();
-  w.member_strings("problems", report.problems);
-  w.member_strings("repaired", report.repaired);
-  w.end_object();
-  TransferEvent result;
-  result.json = w.take();
-  result.changed = !report.repaired.empty();
-  return result;
-}
 
 struct Operation {
   const char* name;
@@ -55,7 +43,7 @@ constexpr Operation kOperations[] = {
     {"referrers", false, [](Store*, const TransferRequest& r, Progress&) { return list_referrers(r); }},
     {"login", false, [](Store*, const TransferRequest& r, Progress&) { return login(r); }},
     {"logout", false, [](Store*, const TransferRequest& r, Progress&) { return logout(r); }},
-    {"check", true, [](Store* s, const TransferRequest& r, Progress&) { return check(*s, r); }},
+    {"check", true, [](Store* s, const TransferRequest& r, Progress& p) { return check_store(*s, r, p); }},
     {"sweep", true,
      [](Store*, const TransferRequest&, Progress&) -> Result<TransferEvent> { return TransferEvent{}; }},
 };
