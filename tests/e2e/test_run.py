@@ -9,9 +9,13 @@ import select
 import signal
 import subprocess
 import time
+import unittest
 
 import onggi_test
 from engine import PROGRAM, EngineTest
+from image_test import worker_runs
+
+needs_transfer = unittest.skipUnless(worker_runs(), "onggi-transfer does not run here")
 
 
 class Run(EngineTest):
@@ -89,6 +93,7 @@ class Run(EngineTest):
         os.close(master)
         self.assertTrue(self.inspect("tty")["State"]["Running"])
 
+    @needs_transfer
     def test_default_image_comes_along(self):
         self.assertEqual(self.onggi("run", "--rm", "onggi/base", "echo", "base"), "base\n")
 
@@ -286,6 +291,7 @@ class Files(EngineTest):
         self.assertIn("no\n", out)
         self.assertIn(" 1024 ", out)
 
+    @needs_transfer
     def test_commit_and_run(self):
         self.onggi("run", "--name", "changed", "busybox", "sh", "-c", "echo new > /etc/new; rm /bin/yes; mkdir -p /a/b; chown 1000:1000 /a")
         self.onggi("commit", "-c", 'CMD ["cat","/etc/new"]', "changed", "mine:1")
@@ -332,6 +338,7 @@ class Rootless(EngineTest):
     """An ordinary user: needs a user with ranges in /etc/subuid; made here when there is none, removed afterwards."""
     IMAGE = None
 
+    @needs_transfer
     def test_as_a_user(self):
         name = "onggitest%d" % os.getpid()
         made = subprocess.run(["useradd", "--create-home", "--home-dir", os.path.join(self.scratch, "home"), name], stderr=subprocess.PIPE, text=True)
