@@ -311,8 +311,6 @@ Result<> ContainerStore::remove(ContainerDir& dir) {
     return fail(Error::os("remove the container", dir.id()));
   if (!name.empty() && read_link(paths_.root + "/names/" + name) == dir.id())
     (void)::unlink((paths_.root + "/names/" + name).c_str());
-  if (auto run = open_at(AT_FDCWD, paths_.run + "/containers", O_RDONLY | O_DIRECTORY))
-    (void)sys::remove_tree(run->get(), dir.id());
   return {};
 }
 
@@ -333,11 +331,11 @@ Result<> sweep_claims(const Paths& paths, bool repair,
   return {};
 }
 
-// Live directories whose container is in the trash or gone: their remover died between the two. Whoever makes
-// one has made the container's directory before.
+// Live directories of no container, not even of one in the trash. Whoever makes one has made the container's
+// directory before, and the trash is emptied after they are gone.
 Result<> sweep_live(const Paths& paths, bool repair, const std::function<void(const std::string&)>& report) {
   for (const auto& id : TRY(list_names(paths.run + "/containers"))) {
-    if (exists(paths.container(id))) continue;
+    if (exists(paths.container(id)) || exists(paths.root + "/trash/" + id)) continue;
     if (report) report("container " + id.substr(0, 12) + ": its removal was interrupted");
     if (!repair) continue;
     UniqueFd run = TRY(open_at(AT_FDCWD, paths.run + "/containers", O_RDONLY | O_DIRECTORY));
@@ -360,16 +358,33 @@ Result<> sweep_links(const Paths& paths, const char* kind, bool repair,
 
 }  // namespace
 
-Result<> ContainerStore::sweep(bool repair, const std::function<void(const std::string&)>& report) {
-  TRY_VOID(sweep_claims(paths_, repair, report));
-  TRY_VOID(sweep_live(paths_, repair, report));
-  if (repair) {
-    UniqueFd trash = TRY(open_at(AT_FDCWD, paths_.root + "/trash", O_RDONLY | O_DIRECTORY));
-    // One sweeper is enough; what arrives meanwhile is the next one's.
-    if (::flock(trash.get(), LOCK_EX | LOCK_NB) == 0)
-      for (const auto& name : TRY(list_names(paths_.root + "/trash")))
-        TRY_VOID_CTX(sys::remove_tree(trash.get(), name), "empty the trash");
+namespace {
+
+// What came into the trash before this call is gone when it returns, or is another sweeper's who began after
+// it came: one works, one more waits in line, and whoever finds both places taken has nothing left to do.
+Result<> empty_trash(const Paths& paths, const std::function<void(const std::string&)>& finish) {
+  UniqueFd line = TRY(open_at(AT_FDCWD, paths.root + "/ranges", O_RDONLY | O_DIRECTORY));
+  if (::flock(line.get(), LOCK_EX | LOCK_NB) < 0) return {};
+  UniqueFd trash = TRY(open_at(AT_FDCWD, paths.root + "/trash", O_RDONLY | O_DIRECTORY));
+  if (::flock(trash.get(), LOCK_EX) < 0) return fail(Error::os("lock the trash", paths.root));
+  line.reset();
+  for (const auto& name : TRY(list_names(paths.root + "/trash"))) {
+    if (finish) finish(name);
+    if (UniqueFd run =
+            open_at(AT_FDCWD, paths.run + "/containers", O_RDONLY | O_DIRECTORY).value_or(UniqueFd()))
+      (void)sys::remove_tree(run.get(), name);
+    TRY_VOID_CTX(sys::remove_tree(trash.get(), name), "empty the trash");
   }
+  return {};
+}
+
+}  // namespace
+
+Result<> ContainerStore::sweep(bool repair, const std::function<void(const std::string&)>& report,
+                               const std::function<void(const std::string&)>& finish) {
+  TRY_VOID(sweep_claims(paths_, repair, report));
+  if (repair) TRY_VOID(empty_trash(paths_, finish));
+  TRY_VOID(sweep_live(paths_, repair, report));
   TRY_VOID(sweep_links(paths_, "names", repair, report));
   return sweep_links(paths_, "ranges", repair, report);
 }

@@ -83,11 +83,14 @@ class ContainerStore {
   // Sorted by id. Half-made ones are not in it.
   [[nodiscard]] Result<std::vector<std::string>> ids() const;
   Result<> rename(ContainerDir& dir, const std::string& name);
-  // Takes it out of the store; the caller holds the lock and has stopped it.
+  // Takes it out of the store; the caller holds the lock and has stopped it. Its live directory and its files
+  // in the trash are the sweep's.
   Result<> remove(ContainerDir& dir);
   // Deletes the trash, claims of dead creators, names and ranges that belong to nobody. `report` (may be
-  // empty) hears what was found; with `repair` false nothing is changed.
-  Result<> sweep(bool repair, const std::function<void(const std::string&)>& report);
+  // empty) hears what was found; with `repair` false nothing is changed. `finish` is called for each
+  // container in the trash before its files go, and may have been called for it before.
+  Result<> sweep(bool repair, const std::function<void(const std::string&)>& report,
+                 const std::function<void(const std::string&)>& finish = {});
 
  private:
   const Paths& paths_;

@@ -202,8 +202,9 @@ Result<> rename_container(Engine& engine, const std::string& id, const std::stri
 
 namespace {
 
+// With its move to the trash the container is gone for the user. What the runtime, the kernel and RUN still
+// have of it is the sweeper's (finish_removed), which nobody waits for.
 Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig& config, bool volumes) {
-  (void)call_runtime(engine.paths(), {"delete", "--force", config.id});
   TRY_VOID(engine.containers().remove(dir));
   if (auto store = engine.images()) (void)(*store)->release(config.id);
   for (const auto& m : config.mounts)
@@ -214,6 +215,16 @@ Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig&
 }
 
 }  // namespace
+
+void finish_removed(Engine& engine, const std::string& id) {
+  const Paths& paths = engine.paths();
+  // Where the sweeper comes from a monitor, the root is still mounted in its mount namespace.
+  (void)sys::detach_mount(paths.live(id) + "/rootfs");
+  if (::access((paths.runtime_root() + "/" + id).c_str(), F_OK) == 0)
+    (void)call_runtime(paths, {"delete", "--force", id});
+  // Again, for a remover that was killed before it came to this.
+  if (auto store = engine.images()) (void)(*store)->release(id);
+}
 
 Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options) {
   Running r = TRY(look(engine, id));
@@ -342,8 +353,6 @@ void fill_end(Engine& engine, const std::string& id, ContainerState& state) {
 }  // namespace
 
 Result<> container_exited(Engine& engine, const std::string& id) {
-  // In the monitor's place this process still has the root mounted; its directory could not be removed.
-  (void)sys::detach_mount(engine.paths().live(id) + "/rootfs");
   ContainerDir dir = TRY(engine.containers().open(id));
   TRY_VOID(dir.lock());
   ContainerConfig config = TRY(dir.config());
@@ -356,8 +365,12 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
   fill_end(engine, id, state);
   state.evidence = read_evidence(config);  // before the cgroup goes
-  (void)call_runtime(engine.paths(), {"delete", "--force", id});
   bool restart = wants_restart(config, state);
+  if (restart || !config.auto_remove) {
+    // In the monitor's place this process still has the root mounted; its directory could not be removed.
+    (void)sys::detach_mount(engine.paths().live(id) + "/rootfs");
+    (void)call_runtime(engine.paths(), {"delete", "--force", id});
+  }
   if (restart) state.status = "restarting";
   TRY_VOID(dir.save_state(state));
   if (state.oom_kills) event(engine, config, "oom");

@@ -49,6 +49,9 @@ std::string status_of(Engine& engine, const ContainerConfig& config, const Conta
 // The monitor's last word (internal exited ID): records how it ended, gives resources back, then removes or
 // restarts it as its configuration says.
 Result<> container_exited(Engine& engine, const std::string& id);
+// For each container in the trash, before its files go: ends what the kernel, the runtime and the image store
+// still have of it. May be repeated; what is gone already is left alone.
+void finish_removed(Engine& engine, const std::string& id);
 // After a reboot or kills: whatever says it runs and does not is cleaned; `restart` starts those whose policy
 // wants it.
 Result<> recover_containers(Engine& engine, bool restart);

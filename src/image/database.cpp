@@ -1,6 +1,7 @@
 #include "image/database.h"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <utility>
 
@@ -121,6 +122,14 @@ Result<int64_t> Database::number(std::string_view sql, int64_t fallback) {
   Statement s = TRY(prepare(sql));
   if (!TRY(s.step())) return fallback;
   return s.number(0);
+}
+
+void Database::shorten_log(int64_t bytes) {
+  const char* file = sqlite3_db_filename(db_, "main");
+  struct stat st;
+  if (!file || ::stat(sqlite3_filename_wal(file), &st) < 0 || st.st_size <= bytes) return;
+  // Refused while somebody reads: the next sweep tries again.
+  (void)sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
 }
 
 int64_t Database::changes() const { return sqlite3_changes64(db_); }

@@ -57,6 +57,9 @@ class Database {
   Result<int64_t> number(std::string_view sql, int64_t fallback = 0);
   // Rows that the last statement changed.
   [[nodiscard]] int64_t changes() const;
+  // Empties the write-ahead log when it has grown beyond `bytes`: whoever opens the database alone reads all
+  // of it first. It syncs, so it is for work that nobody waits for.
+  void shorten_log(int64_t bytes);
 
  private:
   explicit Database(sqlite3* db) : db_(db) {}

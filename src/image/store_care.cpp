@@ -85,6 +85,8 @@ Result<> clear_lock(StoreState& store, const std::string& name) {
 
 Result<uint64_t> Store::sweep() {
   StoreState& store = *state_;
+  constexpr int64_t kLongLog = 256 << 10;  // bytes; opening the store reads them all
+  store.db.shorten_log(kLongLog);
   for (const std::string& name : TRY(entries(store, "tmp"))) TRY(clear_temporary(store, name));
   for (const std::string& name : TRY(entries(store, "locks"))) TRY_VOID(clear_lock(store, name));
   UniqueFd trash = TRY(open_at(store.directory.get(), "trash", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
