@@ -67,6 +67,7 @@ const std::vector<Command>& stats_commands();
 const std::vector<Command>& update_commands();
 const std::vector<Command>& disk_commands();
 const std::vector<Command>& copy_commands();
+const std::vector<Command>& document_commands();
 const std::vector<Command>& commit_commands();
 const std::vector<Command>& image_commands();
 const std::vector<Command>& volume_commands();

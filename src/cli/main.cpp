@@ -140,10 +140,10 @@ const Options& no_options() {
 const std::vector<Command>& command_table() {
   static const std::vector<Command> kTable = [] {
     std::vector<Command> all;
-    for (const auto* part :
-         {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
-          &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &commit_commands(),
-          &image_commands(), &volume_commands(), &system_commands(), &internal_commands()})
+    for (const auto* part : {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(),
+                             &why_commands(), &stats_commands(), &update_commands(), &disk_commands(),
+                             &copy_commands(), &document_commands(), &commit_commands(), &image_commands(),
+                             &volume_commands(), &system_commands(), &internal_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
