@@ -34,3 +34,15 @@ add_executable(fuzz_template tests/fuzz/template.cpp ${template_sources})
 target_compile_options(fuzz_template PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
 target_link_options(fuzz_template PRIVATE -fsanitize=fuzzer,address,undefined)
 target_link_libraries(fuzz_template PRIVATE onggi_base)
+
+# Images: documents and references are pure; a layer's way from bytes to files is four files and the libraries that they use.
+add_executable(fuzz_image tests/fuzz/image.cpp ${CMAKE_SOURCE_DIR}/src/image/reference.cpp)
+target_link_libraries(fuzz_image PRIVATE onggi_oci onggi_base)
+set(layer_sources ${CMAKE_SOURCE_DIR}/src/transfer)
+add_executable(fuzz_layer tests/fuzz/layer.cpp ${layer_sources}/unpack.cpp ${layer_sources}/tree_writer.cpp
+  ${layer_sources}/decompress.cpp ${layer_sources}/hash.cpp)
+target_link_libraries(fuzz_layer PRIVATE onggi_base ${ARCHIVE_LIBRARY} PkgConfig::TRANSFER)
+foreach(name image layer)
+  target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined)
+endforeach()

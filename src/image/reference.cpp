@@ -162,6 +162,9 @@ std::string Reference::familiar_name() const {
   if (registry != kDefaultRegistry) return name();
   constexpr std::string_view kLibrary = "library/";
   std::string_view shown = repository;
+  // docker.io/example.org/x, without its registry, would be another one's.
+  size_t slash = shown.find('/');
+  if (slash != std::string_view::npos && looks_like_host(shown.substr(0, slash))) return name();
   if (shown.starts_with(kLibrary) && shown.find('/', kLibrary.size()) == std::string_view::npos)
     shown.remove_prefix(kLibrary.size());
   return std::string(shown);

@@ -18,6 +18,7 @@ TEST(Reference, NormalisesAsDockerDoes) {
            {"docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest"},
            {"index.docker.io/nginx", "docker.io/library/nginx:latest", "nginx:latest"},
            {"library/nginx", "docker.io/library/nginx:latest", "nginx:latest"},
+           {"docker.io/example.org/x", "docker.io/example.org/x:latest", "docker.io/example.org/x:latest"},
            {"library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"},
            {"localhost/x", "localhost/x:latest", "localhost/x:latest"},
            {"host:5000/a/b:tag", "host:5000/a/b:tag", "host:5000/a/b:tag"},

@@ -53,8 +53,9 @@ Result<> check_kind(const Members& m, std::string_view media_type, bool index, s
     return fail(Error::invalid(std::string(name) + ": schemaVersion: must be 2"));
   // A text that is a manifest to one reader and an index to another would give one digest two meanings
   // (CVE-2021-41190).
-  if (m.manifests && (m.layers || m.config))
-    return fail(Error::invalid(std::string(name) + ": it is an index and a manifest at once; refused"));
+  if (index ? m.layers || m.config : m.manifests)
+    return fail(Error::invalid(std::string(name) +
+                               ": it has members of an index and of a manifest at once; refused"));
   if (!media_type.empty() && !m.media_type.empty() && media_type != m.media_type)
     return fail(Error::invalid(std::string(name) + ": mediaType: the document says '" +
                                std::string(m.media_type) + "', its sender said '" + std::string(media_type) +

@@ -99,7 +99,7 @@ TEST(Archive, Locations) {
 
 TEST(Compress, GoesBothWays) {
   std::string text;
-  for (int i = 0; i < 300'000; i++) text += static_cast<char>((i * i) >> 7);
+  for (unsigned i = 0; i < 300'000; i++) text += static_cast<char>((i * i) >> 7);
   for (size_t size : {size_t{0}, size_t{1}, size_t{65536}, text.size()}) {
     std::string packed;
     GzipWriter w([&packed](std::string_view data) -> Result<> {
