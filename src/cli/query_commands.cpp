@@ -174,6 +174,35 @@ std::string event_text(const engine::Event& e) {
   return text + ")\n";
 }
 
+// The document of docker's API (system events).
+std::string event_json(const engine::Event& e) {
+  JsonWriter w;
+  w.begin_object();
+  w.member("status", e.action);
+  w.member("id", e.id);
+  w.member("from", e.image);
+  w.member("Type", e.type);
+  w.member("Action", e.action);
+  w.key("Actor");
+  w.begin_object();
+  w.member("ID", e.id);
+  w.key("Attributes");
+  w.begin_object();
+  w.member("name", e.name);
+  if (!e.image.empty()) w.member("image", e.image);
+  for (const auto& [key, value] : e.attributes)
+    if (key != "name" && key != "image") w.member(key, value);
+  w.end_object();
+  w.end_object();
+  w.member("scope", "local");
+  constexpr int64_t kNano = 1'000'000'000;
+  int64_t when = engine::parse_rfc3339(e.time).value_or(0);
+  w.member_number("time", when / kNano);
+  w.member_number("timeNano", when);
+  w.end_object();
+  return w.take();
+}
+
 Result<bool> event_matches(const engine::Event& e, const std::vector<std::string>& filters) {
   // Conditions on one key are alternatives, those on different keys must all hold.
   std::vector<std::pair<std::string, bool>> seen;
@@ -214,15 +243,14 @@ Result<int> command_events(const Invocation& i) {
   TRY(event_matches({}, filters));
   std::string format = i.args.get("format");
   Result<> outcome;
-  TRY_VOID(
-      engine::read_events(engine->paths(), range, [&](const std::string& line, const engine::Event& event) {
-        auto hit = event_matches(event, filters);
-        if (!hit || !*hit) return true;
-        outcome = format.empty()     ? print(event_text(event))
-                  : format == "json" ? print(line + "\n")
-                                     : print_document(format, {line});
-        return outcome.has_value();
-      }));
+  TRY_VOID(engine::read_events(engine->paths(), range, [&](const std::string&, const engine::Event& event) {
+    auto hit = event_matches(event, filters);
+    if (!hit || !*hit) return true;
+    outcome = format.empty()     ? print(event_text(event))
+              : format == "json" ? print(event_json(event) + "\n")
+                                 : print_document(format, {event_json(event)});
+    return outcome.has_value();
+  }));
   if (!outcome) return fail(std::move(outcome).error());
   return 0;
 }

@@ -214,6 +214,8 @@ Result<int> command_exec(const Invocation& i) {
   request.working_dir = i.args.get("workdir");
   if (request.tty && request.interactive && !request.detach && !::isatty(STDIN_FILENO))
     return fail(Error::invalid("the input device is not a TTY"));
+  // Before anything runs that nobody would wait for.
+  if (auto keys = i.args.find("detach-keys")) TRY(parse_detach_keys(*keys));
   for (const auto& file : i.args.all("env-file"))
     for (const auto& entry : TRY(read_env_file(file))) request.env.push_back(entry);
   for (const auto& entry : i.args.all("env")) {

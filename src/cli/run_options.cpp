@@ -1,5 +1,6 @@
 #include "cli/run_options.h"
 
+#include <arpa/inet.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -366,6 +367,12 @@ Result<> plain_options(const Args& args, ContainerConfig& c) {
   if (auto seconds = TRY(args.integer("stop-timeout"))) c.stop_timeout = static_cast<int>(*seconds);
   c.group_add = args.all("group-add");
   c.dns = args.all("dns");
+  for (const auto& address : c.dns) {
+    unsigned char parsed[16];
+    if (::inet_pton(AF_INET, address.c_str(), parsed) != 1 &&
+        ::inet_pton(AF_INET6, address.c_str(), parsed) != 1)
+      return fail(Error::invalid("--dns '" + address + "': not an IP address"));
+  }
   c.dns_search = args.all("dns-search");
   c.dns_options = args.all("dns-option");
   c.expose = args.all("expose");
