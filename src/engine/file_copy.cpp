@@ -81,6 +81,17 @@ std::vector<std::pair<std::string, std::string>> user_xattrs(int node) {
   return list;
 }
 
+// A file's capabilities as an image has them: the kernel shows those of a container with the host id of its
+// root behind (revision 3, 24 bytes); without it they are revision 2 of 20 bytes.
+void add_capability(int node, std::vector<std::pair<std::string, std::string>>& list) {
+  char value[24];
+  ssize_t size = ::getxattr(self_path(node).c_str(), "security.capability", value, sizeof value);
+  constexpr ssize_t kRevision2 = 20, kRevision3 = 24;
+  if (size != kRevision2 && size != kRevision3) return;
+  value[3] = 2;  // the highest byte of the little-endian word that holds the revision
+  list.push_back({"security.capability", std::string(value, kRevision2)});
+}
+
 void set_user_xattrs(int fd, const std::vector<std::pair<std::string, std::string>>& list) {
   for (const auto& [name, value] : list)
     if (name.starts_with("user.") && !name.starts_with("user.overlay."))
@@ -231,6 +242,7 @@ Result<> archive_node(int node, const std::string& name, TarWriter& tar, CopyCon
     if (!first) e.link = it->second;
   }
   if (!e.hard_link && !foreign && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) e.xattrs = user_xattrs(node);
+  if (!e.hard_link && !foreign && S_ISREG(st.st_mode)) add_capability(node, e.xattrs);
   UniqueFd content;
   if (S_ISREG(st.st_mode) && !e.hard_link && !foreign)
     content = TRY(reopen(node, O_RDONLY | O_NONBLOCK | O_NOCTTY));

@@ -2,11 +2,12 @@
 
 import io
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
 
-from engine import PROGRAM, EngineTest, TIMEOUT
+from engine import PROGRAM, EngineTest, TIMEOUT, busybox_tree
 
 
 class Copy(EngineTest):
@@ -130,12 +131,18 @@ class Copy(EngineTest):
         self.assertIn("no tar", put(b"this is not an archive" * 100)[1])
 
     def test_export(self):
-        self.start("--name", "web", "-v", "data:/data")
+        base = busybox_tree(os.path.join(self.scratch, "with-caps"))
+        shutil.copy(os.path.join(base, "bin/busybox"), os.path.join(base, "bin/bind"))
+        capability = bytes.fromhex("0100000200040000000000000000000000000000")  # revision 2, effective, NET_BIND_SERVICE
+        os.setxattr(os.path.join(base, "bin/bind"), "security.capability", capability)
+        self.image("capable", trees=[base])
+        self.start("--name", "web", "-v", "data:/data", image="capable")
         self.sh("web", "echo x > /new; echo hidden > /data/file; chown web /new")
         self.onggi("export", "-o", self.path("root.tar"), "web")
         with tarfile.open(self.path("root.tar")) as t:
             names = {m.name: m for m in t.getmembers()}
         self.assertEqual((names["new"].uid, names["etc/passwd"].uid), (1000, 0))
+        self.assertEqual(names["bin/bind"].pax_headers["SCHILY.xattr.security.capability"].encode("utf-8", "surrogateescape"), capability)
         self.assertIn("data", names)
         self.assertNotIn("data/file", names)
         self.assertFalse([n for n in names if n.startswith(("proc/", "sys/", "dev/"))])
@@ -148,7 +155,6 @@ class Copy(EngineTest):
         for name in ("opt/old/one", "opt/two", "keep"):
             with open(os.path.join(base, name), "w") as f:
                 f.write(name)
-        from engine import busybox_tree
         self.image("layered", trees=[busybox_tree(os.path.join(self.scratch, "bb")), base])
         self.command("run", "--name", "job", "--network", "none", "layered", "sh", "-c",
                      "rm -r /opt/old /keep; mkdir /opt/old; echo n > /opt/old/new; echo c >> /opt/two; mkdir -p /a/b")
