@@ -22,9 +22,25 @@ constexpr auto kSwitch = OptionKind::kSwitch;
 constexpr auto kValue = OptionKind::kValue;
 constexpr auto kList = OptionKind::kList;
 
+constexpr const char* kAuthFileHelp =
+    "Credentials file (default: ~/.docker/config.json, then podman's auth.json)";
+constexpr const char* kCaFileHelp = "Certificate authority of the registry, beside certs.d and the system's";
+constexpr const char* kMaxLayerHelp = "Refuse layers that unpack to more than this (default: 128g)";
+
+Result<uint64_t> max_layer_bytes(const Invocation& i) {
+  std::string text = i.args.get("max-layer-size");
+  if (text.empty()) return 0;
+  int64_t bytes = TRY(parse_bytes(text, "--max-layer-size"));
+  if (bytes <= 0) return fail(Error::invalid("--max-layer-size: must be more than 0"));
+  return static_cast<uint64_t>(bytes);
+}
+
 const Options& pull_options() {
   static const Options kOptions = {
       {"all-tags", 'a', kSwitch, "", "Download all tagged images in the repository"},
+      {"authfile", 0, kValue, "file", kAuthFileHelp, "", "file"},
+      {"cacert", 0, kValue, "file", kCaFileHelp, "", "file"},
+      {"max-layer-size", 0, kValue, "bytes", kMaxLayerHelp},
       {"disable-content-trust", 0, kSwitch, "", "Accepted for compatibility: digests are always verified"},
       {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"},
       {"quiet", 'q', kSwitch, "", "Suppress verbose output"}};
@@ -33,8 +49,10 @@ const Options& pull_options() {
 
 Result<int> command_pull(const Invocation& i) {
   auto engine = TRY(i.engine());
-  image::Reference name = TRY(image::Reference::parse(i.args.words()[0]));
-  PullOptions options{i.args.get("platform"), i.args.flag("quiet"), i.args.flag("all-tags")};
+  PullOptions options{i.args.get("platform"), i.args.flag("quiet"), i.args.flag("all-tags"),
+                      i.args.get("authfile"), i.args.get("cacert"), TRY(max_layer_bytes(i))};
+  image::Reference name = TRY(options.all_tags ? image::Reference::parse_untagged(i.args.words()[0])
+                                               : image::Reference::parse(i.args.words()[0]));
   image::TransferEvent result = TRY(pull_image(*engine, i.args.words()[0], options));
   if (!options.quiet)
     TRY_VOID(print("Digest: " + result.digest + "\nStatus: " +
@@ -47,6 +65,8 @@ Result<int> command_pull(const Invocation& i) {
 const Options& push_options() {
   static const Options kOptions = {
       {"all-tags", 'a', kSwitch, "", "Push all tags of an image to the repository"},
+      {"authfile", 0, kValue, "file", kAuthFileHelp, "", "file"},
+      {"cacert", 0, kValue, "file", kCaFileHelp, "", "file"},
       {"disable-content-trust", 0, kSwitch, "", "Accepted for compatibility: nothing is signed"},
       {"platform", 0, kValue, "string", "", "the store keeps one platform of an image"},
       {"quiet", 'q', kSwitch, "", "Suppress verbose output"}};
@@ -60,6 +80,8 @@ Result<int> command_push(const Invocation& i) {
   request.operation = "push";
   request.references = {name.canonical()};
   request.all_tags = i.args.flag("all-tags");
+  request.auth_file = i.args.get("authfile");
+  request.ca_file = i.args.get("cacert");
   image::TransferEvent result = TRY(transfer(*engine, std::move(request), i.args.flag("quiet")));
   TRY_VOID(
       print(i.args.flag("quiet") ? name.canonical() + "\n" : name.tag + ": digest: " + result.digest + "\n"));
@@ -69,6 +91,7 @@ Result<int> command_push(const Invocation& i) {
 
 const Options& load_options() {
   static const Options kOptions = {
+      {"max-layer-size", 0, kValue, "bytes", kMaxLayerHelp},
       {"input", 'i', kValue, "string",
        "Read from a file or oci:DIR, oci-archive:FILE, docker-archive:FILE (default: STDIN)", "", "file"},
       {"platform", 0, kValue, "string", "Load only the given platform variant"},
@@ -81,6 +104,7 @@ Result<int> command_load(const Invocation& i) {
   image::TransferRequest request;
   request.operation = "load";
   request.path = i.args.get("input", "-");
+  request.max_layer_bytes = TRY(max_layer_bytes(i));
   request.platform = i.args.get("platform");
   if (request.path == "-" && ::isatty(STDIN_FILENO))
     return fail(
@@ -121,6 +145,7 @@ Result<int> command_save(const Invocation& i) {
 const Options& import_options() {
   static const Options kOptions = {
       {"change", 'c', kList, "list", "Apply a Dockerfile instruction to the created image"},
+      {"max-layer-size", 0, kValue, "bytes", kMaxLayerHelp},
       {"message", 'm', kValue, "string", "Set commit message for the imported image"},
       {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"}};
   return kOptions;
@@ -131,6 +156,7 @@ Result<int> command_import(const Invocation& i) {
   image::TransferRequest request;
   request.operation = "import";
   request.path = i.args.words()[0];
+  request.max_layer_bytes = TRY(max_layer_bytes(i));
   request.message = i.args.get("message");
   request.platform = i.args.get("platform");
   if (i.args.words().size() > 1)
@@ -146,6 +172,8 @@ Result<int> command_import(const Invocation& i) {
 
 const Options& login_options() {
   static const Options kOptions = {
+      {"authfile", 0, kValue, "file", kAuthFileHelp, "", "file"},
+      {"cacert", 0, kValue, "file", kCaFileHelp, "", "file"},
       {"password", 'p', kValue, "string", "Password or Personal Access Token (PAT)"},
       {"password-stdin", 0, kSwitch, "", "Take the Password from stdin"},
       {"username", 'u', kValue, "string", "Username"}};
@@ -166,6 +194,8 @@ Result<int> command_login(const Invocation& i) {
   request.operation = "login";
   std::string registry = i.args.words().empty() ? std::string(image::kDefaultRegistry) : i.args.words()[0];
   request.references = {registry};
+  request.auth_file = i.args.get("authfile");
+  request.ca_file = i.args.get("cacert");
   request.username = i.args.get("username");
   request.password = i.args.get("password");
   if (i.args.flag("password-stdin"))

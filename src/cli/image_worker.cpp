@@ -25,7 +25,8 @@ Result<image::TransferEvent> load_base(engine::Engine& engine, const std::string
 
 Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::string& reference,
                                         const PullOptions& options) {
-  image::Reference name = TRY(image::Reference::parse(reference));
+  image::Reference name = TRY(options.all_tags ? image::Reference::parse_untagged(reference)
+                                               : image::Reference::parse(reference));
   std::string base = engine.paths().libexec + "/base.tar";
   if (name.canonical() == "docker.io/onggi/base:latest" && ::access(base.c_str(), R_OK) == 0)
     return load_base(engine, base);
@@ -34,6 +35,9 @@ Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::strin
   request.references = {name.canonical()};
   request.platform = options.platform;
   request.all_tags = options.all_tags;
+  request.auth_file = options.auth_file;
+  request.ca_file = options.ca_file;
+  request.max_layer_bytes = options.max_layer_bytes;
   image::TransferEvent result = TRY(transfer(engine, std::move(request), options.quiet));
   engine::record_event(engine.paths(), {"image", "pull", name.canonical(), name.familiar(), "", {}});
   return result;

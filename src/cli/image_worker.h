@@ -12,6 +12,8 @@ struct PullOptions {
   std::string platform;
   bool quiet = false;
   bool all_tags = false;
+  std::string auth_file, ca_file;
+  uint64_t max_layer_bytes = 0;  // 0: the default budget
 };
 Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::string& reference,
                                         const PullOptions& options);

@@ -24,6 +24,12 @@ struct RegistryOptions {
   bool skip_verify = false;          // of its certificate
 };
 
+// $ONGGI_REGISTRIES, else ~/.config/onggi/registries.json, else /etc/onggi/registries.json: the first that is
+// there.
+struct RegistriesFile {
+  std::vector<RegistryOptions> registries;
+};
+
 struct TransferRequest {
   // pull, push, load, save, import, commit, export, referrers, login, logout, sweep, check
   std::string operation;
@@ -43,14 +49,14 @@ struct TransferRequest {
   // container's ids 0.. are id_base.. of this host (id_count of them; 0: as they are).
   std::string image, tree;
   uint32_t id_base = 0, id_count = 0;
-  std::string auth_file;           // default: ~/.docker/config.json, then podman's auth.json
-  std::string ca_file;             // --cacert, beside certs.d and the system's
-  std::string username, password;  // login
-  std::vector<RegistryOptions> registries;
-  uint32_t parallel = 0;         // layers at once; 0: the default
-  uint64_t max_layer_bytes = 0;  // 0: the default budget
-  bool repair = false;           // check
-  bool wait_durable = false;     // the result comes only when it would survive a power cut
+  std::string auth_file;                    // default: ~/.docker/config.json, then podman's auth.json
+  std::string ca_file;                      // --cacert, beside certs.d and the system's
+  std::string username, password;           // login
+  std::vector<RegistryOptions> registries;  // empty: what the registries file says (RegistriesFile)
+  uint32_t parallel = 0;                    // layers at once; 0: the default
+  uint64_t max_layer_bytes = 0;             // 0: the default budget
+  bool repair = false;                      // check
+  bool wait_durable = false;                // the result comes only when it would survive a power cut
 };
 
 struct TransferEvent {
@@ -84,6 +90,12 @@ struct JsonFields<image::RegistryOptions> {
   static constexpr auto kTable = std::to_array<JsonRow>(
       {json_field<&T::host>("host"), json_field<&T::mirrors>("mirrors"),
        json_field<&T::plain_http>("plainHttp"), json_field<&T::skip_verify>("skipVerify")});
+};
+template <>
+struct JsonFields<image::RegistriesFile> {
+  using T = image::RegistriesFile;
+  static constexpr auto kTable =
+      std::to_array<JsonRow>({json_field<&T::registries>("registries", JsonEmit::kAlways, true)});
 };
 template <>
 struct JsonFields<image::TransferRequest> {

@@ -125,9 +125,8 @@ Result<size_t> Decompressor::unzstd() {
 
 Result<> Decompressor::check_budget() const {
   if (output_ > limits_.max_bytes)
-    return fail(Error::invalid("the layer unpacks to more than the " +
-                               std::to_string(limits_.max_bytes >> 20) +
-                               " MiB that are allowed (--max-layer-size)"));
+    return fail(Error::invalid("the layer unpacks to more than the " + std::to_string(limits_.max_bytes) +
+                               " bytes that are allowed (--max-layer-size)"));
   if (output_ > limits_.ratio_from && output_ / limits_.max_ratio > input_total_)
     return fail(Error::invalid("the layer looks like a decompression bomb: " + std::to_string(output_ >> 20) +
                                " MiB from " + std::to_string(input_total_ >> 20) + " MiB"));

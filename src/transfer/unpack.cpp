@@ -85,8 +85,8 @@ Result<> write_file_entry(Reader& r, archive_entry* e, std::string_view name, co
   int64_t size = archive_entry_size(e);
   if (size < 0 || static_cast<uint64_t>(size) > r.limits.max_bytes - r.result.bytes)
     return fail(Error::invalid("entry '" + std::string(name.substr(0, 200)) + "': " + std::to_string(size) +
-                               " bytes are more than the " + std::to_string(r.limits.max_bytes >> 20) +
-                               " MiB that a layer may have (--max-layer-size)"));
+                               " bytes are more than the " + std::to_string(r.limits.max_bytes) +
+                               " bytes that a layer may have (--max-layer-size)"));
   UniqueFd file = TRY(r.writer.begin_file(name, meta));
   int64_t end = 0;
   for (;;) {

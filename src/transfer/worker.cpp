@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "base/file.h"
@@ -74,9 +75,31 @@ Result<TransferEvent> run(std::optional<Store>& store, const TransferRequest& re
   return operation->run(store ? &*store : nullptr, request, progress);
 }
 
+// A file that is there and wrong is an error: without it, plain HTTP or a mirror would be silently another.
+Result<std::vector<image::RegistryOptions>> configured_registries() {
+  auto variable = [](const char* name) -> std::string {
+    const char* value = ::getenv(name);
+    return value ? value : "";
+  };
+  std::vector<std::string> files = {"/etc/onggi/registries.json"};
+  if (std::string home = variable("HOME"); !home.empty())
+    files.insert(files.begin(), home + "/.config/onggi/registries.json");
+  if (std::string named = variable("ONGGI_REGISTRIES"); !named.empty()) files = {named};
+  for (const std::string& file : files) {
+    auto text = read_file(file, 1 << 20);
+    if (!text && text.error().kind() == ErrorKind::kNotFound && variable("ONGGI_REGISTRIES").empty())
+      continue;
+    if (!text) return fail(std::move(text).error());
+    return TRY(json_parse<image::RegistriesFile>(*text, file)).registries;
+  }
+  return std::vector<image::RegistryOptions>{};
+}
+
 Result<TransferRequest> read_request() {
   std::string text = TRY(read_fd(STDIN_FILENO, "request", 16 << 20));
-  return json_parse<TransferRequest>(text, "request");
+  TransferRequest request = TRY(json_parse<TransferRequest>(text, "request"));
+  if (request.registries.empty()) request.registries = TRY(configured_registries());
+  return request;
 }
 
 }  // namespace

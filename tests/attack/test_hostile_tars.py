@@ -176,7 +176,7 @@ class HostileTars(ImageTest):
         body = padded(b"1\n9223372036854775806\n1\n") + padded(b"x")
         tar = raw_header(b"pax", size=b"%011o\0" % len(record), kind=b"x") + padded(record) + \
             raw_header(b"GNUSparseFile.0/huge", size=b"%011o\0" % len(body)) + body + END
-        self.refused(tar, says="MiB")
+        self.refused(tar, says="--max-layer-size")
 
     def test_18_names_that_cannot_be(self):
         self.refused(make_tar([entry("/".join(["d" * 200] * 30), b"x")]), says="longer than 4095")

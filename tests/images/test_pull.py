@@ -267,6 +267,21 @@ class Pull(ImageTest):
         self.assertEqual(len([s for s in mirror.seen if "/blobs/" in s[1]]), 2)
         self.assertIn(dead.host, answer.notes[0])
 
+    def test_the_registries_file(self):
+        image = Image([make_tar([entry("a", b"a")])])
+        mirror, origin = self.faulty({"c": image}), self.faulty({"c": image})
+        where = self.env["HOME"] + "/.config/onggi"
+        os.makedirs(where)
+        with open(where + "/registries.json", "wb") as f:
+            f.write(dumps({"registries": [{"host": origin.host, "mirrors": ["http://" + mirror.host]}]}))
+        self.succeed("pull", origin.host + "/c:t")
+        self.assertEqual(origin.seen, [])
+        with open(where + "/registries.json", "w") as f:
+            f.write('{"registries": [{"host": 1}]}')
+        self.assertIn("registries.json: registries[0].host", self.refuse("pull", origin.host + "/c:t")["text"])
+        self.env["ONGGI_REGISTRIES"] = "/does/not/exist"
+        self.assertIn("/does/not/exist", self.refuse("pull", origin.host + "/c:t")["text"])
+
     # --- a full disk in the middle ---
 
     def test_a_full_disk_leaves_nothing(self):
