@@ -72,6 +72,22 @@ class RunOptions(EngineTest):
                 if os.path.isdir(root + "/onggi/group"):
                     os.rmdir(root + "/onggi/group")
 
+    @onggi_test.needs("cgroup_v1")
+    def test_devices_are_throttled(self):
+        disk = next((n for n in sorted(os.listdir("/sys/block")) if os.path.exists("/dev/" + n) and not n.startswith(("loop", "ram", "zram"))), "")
+        if not disk:
+            self.skipTest("needs a disk")
+        ident = self.start("--name", "web", "--device-read-iops", "/dev/%s:100" % disk, "--device-write-iops", "/dev/%s:200" % disk,
+                           "--device-write-bps", "/dev/%s:1mb" % disk, "--device-read-bps", "/dev/%s:2mb" % disk, "--oom-kill-disable", "-m", "64m")
+        with open("/sys/block/%s/dev" % disk) as f:
+            number = f.read().strip()
+        for file, value in (("read_iops", 100), ("write_iops", 200), ("write_bps", 1 << 20), ("read_bps", 2 << 20)):
+            with open("%s/onggi/%s/blkio.throttle.%s_device" % (onggi_test.v1_mounts()["blkio"], ident, file)) as f:
+                self.assertEqual(f.read().split(), [number, str(value)])
+        with open("%s/onggi/%s/memory.oom_control" % (onggi_test.v1_mounts()["memory"], ident)) as f:
+            self.assertIn("oom_kill_disable 1", f.read())
+        self.fails("run", "--device-write-bps", "/nonexistent:1mb", "busybox", "true", code=125)
+
     def test_health_timing(self):
         self.onggi("create", "--name", "made", "--health-cmd", "true", "--health-timeout", "2s", "--health-start-period", "3s",
                    "--health-start-interval", "1s", "busybox")
