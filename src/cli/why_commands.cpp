@@ -100,7 +100,10 @@ std::string seconds_text(uint64_t nanoseconds) {
 std::string since(const std::string& from, const std::string& to) {
   auto a = engine::parse_rfc3339(from);
   auto b = to.empty() ? Result<int64_t>(engine::now_nanoseconds()) : engine::parse_rfc3339(to);
-  return a && b ? engine::human_duration(*b - *a) : "";
+  std::string text = a && b ? engine::human_duration(*b - *a) : "";
+  // "Less than a second", "About a minute": here it stands within a sentence.
+  if (!text.empty() && text[0] >= 'A' && text[0] <= 'Z') text[0] = static_cast<char>(text[0] - 'A' + 'a');
+  return text;
 }
 
 std::string verdict_of(const ContainerConfig& c, const ContainerState& s, const std::string& status) {

@@ -51,7 +51,9 @@ bool is_opaque(int directory) {
 
 class Walk {
  public:
-  explicit Walk(const std::function<void(ChangeKind, const std::string&)>& each) : each_(each) {}
+  // `own`: mount points that the runtime made in the layer; empty ones are no change of the container's.
+  Walk(const std::function<void(ChangeKind, const std::string&)>& each, std::vector<std::string> own)
+      : each_(each), own_(std::move(own)) {}
 
   // `image`: the same directory in the image, -1 when it has none.
   Result<> directory(int upper, int image, const std::string& path, size_t depth) {
@@ -78,7 +80,9 @@ class Walk {
       if (had) each_(ChangeKind::kDeleted, path);
       return {};
     }
-    each_(had ? ChangeKind::kChanged : ChangeKind::kAdded, path);
+    if (!had && is_mount_point(upper, name, st, path)) return {};
+    if (!had || !S_ISDIR(st.st_mode) || changed_itself(upper, name, st, old, path))
+      each_(had ? ChangeKind::kChanged : ChangeKind::kAdded, path);
     if (!S_ISDIR(st.st_mode)) return {};
     auto inner = open_at(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!inner) return {};  // replaced meanwhile
@@ -87,7 +91,30 @@ class Walk {
     return directory(inner->get(), below.get(), path, depth + 1);
   }
 
+  bool is_mount_point(int upper, const std::string& name, const struct stat& st, const std::string& path) {
+    if (std::find(own_.begin(), own_.end(), path) == own_.end()) return false;
+    if (!S_ISDIR(st.st_mode)) return S_ISREG(st.st_mode) && st.st_size == 0;
+    auto fd = open_at(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    auto inner = fd ? names_in(fd->get(), path) : Result<std::vector<std::string>>(fail(fd.error()));
+    return inner && inner->empty();
+  }
+
+  // Of a directory that the image has, too: does more than the runtime's mount points make it differ?
+  bool changed_itself(int upper, const std::string& name, const struct stat& st, const struct stat& old,
+                      const std::string& path) {
+    if ((st.st_mode & 07777) != (old.st_mode & 07777)) return true;
+    auto fd = open_at(upper, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    auto inner = fd ? names_in(fd->get(), path) : Result<std::vector<std::string>>(fail(fd.error()));
+    if (!inner || inner->empty()) return true;
+    return std::any_of(inner->begin(), inner->end(), [&](const std::string& entry) {
+      struct stat there;
+      if (::fstatat(fd->get(), entry.c_str(), &there, AT_SYMLINK_NOFOLLOW) < 0) return false;
+      return !is_mount_point(fd->get(), entry, there, path + "/" + entry);
+    });
+  }
+
   const std::function<void(ChangeKind, const std::string&)>& each_;
+  std::vector<std::string> own_;
 };
 
 }  // namespace
@@ -99,7 +126,9 @@ Result<> list_changes(Engine& engine, const std::string& id,
   UniqueFd upper = TRY(open_upper(engine, config, holder));
   MountFd image_mount = TRY(mount_image(engine, config));
   UniqueFd image = TRY(open_at(image_mount.get(), ".", O_RDONLY | O_DIRECTORY));
-  return Walk(each).directory(upper.get(), image.get(), "", 0);
+  std::vector<std::string> own = {"/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
+  for (const auto& m : config.mounts) own.push_back(m.target);
+  return Walk(each, std::move(own)).directory(upper.get(), image.get(), "", 0);
 }
 
 }  // namespace onggi::engine

@@ -11,7 +11,7 @@ enum class ChangeKind : char { kChanged = 'C', kAdded = 'A', kDeleted = 'D' };
 
 // Paths are absolute in the container, parents before what is below them, siblings by name. A directory that
 // was replaced as a whole (opaque) tells the deletion of what the image had in it and the addition of what
-// is new.
+// is new. Mount points that the runtime made for the container are not told.
 Result<> list_changes(Engine& engine, const std::string& id,
                       const std::function<void(ChangeKind kind, const std::string& path)>& each);
 
