@@ -103,17 +103,38 @@ std::string temporary_name() {
   return ".onggi-cp." + std::to_string(::getpid()) + "." + std::to_string(count++);
 }
 
-// A regular file by `fill`, under another name until it is whole.
+// A file without a name (O_TMPFILE), so that a kill leaves nothing of it; where the file system has none, one
+// with the name `fresh`.
+Result<UniqueFd> nameless_file(int directory, const std::string& fresh, bool& named,
+                               const std::string& path) {
+  auto file = open_at(directory, ".", O_WRONLY | O_TMPFILE, 0600);
+  named = !file;
+  if (file) return file;
+  return TRY_CTX(open_at(directory, fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600), "make " + path);
+}
+
+// A regular file by `fill`, without its name until it is whole.
 Result<> make_file(int directory, const std::string& name, const Attributes& a,
                    const std::vector<std::pair<std::string, std::string>>& xattrs,
                    const std::function<Result<>(int fd)>& fill, const std::string& path) {
   std::string fresh = temporary_name();
-  UniqueFd file =
-      TRY_CTX(open_at(directory, fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600), "make " + path);
-  ScopeExit tidy([&] { (void)::unlinkat(directory, fresh.c_str(), 0); });
+  bool named = false;
+  UniqueFd file = TRY(nameless_file(directory, fresh, named, path));
+  ScopeExit tidy([&] {
+    if (named) (void)::unlinkat(directory, fresh.c_str(), 0);
+  });
   TRY_VOID(fill(file.get()));
   set_user_xattrs(file.get(), xattrs);
   TRY_VOID(set_attributes(file.get(), a, path));
+  if (!named) {
+    std::string self = self_path(file.get());
+    if (::linkat(AT_FDCWD, self.c_str(), directory, name.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
+    if (errno != EEXIST) return fail(Error::os("make", path));
+    // To replace what is there it needs a name for a moment.
+    if (::linkat(AT_FDCWD, self.c_str(), directory, fresh.c_str(), AT_SYMLINK_FOLLOW) < 0)
+      return fail(Error::os("make", path));
+    named = true;
+  }
   if (::renameat(directory, fresh.c_str(), directory, name.c_str()) == 0) {
     tidy.release();
     return {};

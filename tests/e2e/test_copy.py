@@ -165,6 +165,20 @@ class Copy(EngineTest):
         self.assertEqual(self.onggi("diff", "moded").splitlines(), ["C /etc", "C /etc/passwd"])
         self.fails("diff", "nobody")
 
+    def test_killed_copy_leaves_no_part(self):
+        self.start("--name", "web")
+        fifo = subprocess.Popen([PROGRAM, "cp", "-", "web:/tmp"], stdin=subprocess.PIPE, env=self.environment())
+        header = tarfile.TarInfo("slow")
+        header.size = 1 << 20
+        fifo.stdin.write(header.tobuf() + b"x" * 100000)
+        fifo.stdin.flush()
+        self.wait_for(lambda: [n for n in os.listdir("/proc/%d/fd" % fifo.pid) if "/tmp/" in os.readlink("/proc/%d/fd/%s" % (fifo.pid, n))],
+                      "the copy has begun")
+        fifo.kill()
+        fifo.wait()
+        fifo.stdin.close()
+        self.assertEqual(self.sh("web", "ls -A /tmp"), "")
+
     def test_full_disk_leaves_no_half_file(self):
         self.start("--name", "small", "--tmpfs", "/t:size=1m")
         with open(self.path("big"), "wb") as f:
