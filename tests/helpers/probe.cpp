@@ -9,8 +9,8 @@
 #include <linux/mempolicy.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
@@ -209,7 +209,8 @@ int do_hold(bool ignore_term) {
   for (;;) pause();
 }
 
-// "lock FILE": takes flock(2) on FILE and says so, or says that another process has it; holds it until killed.
+// "lock FILE": takes flock(2) on FILE and says so, or says that another process has it; holds it until
+// killed.
 int do_lock(const char* file) {
   const int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return perror(file), 1;
