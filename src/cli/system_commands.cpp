@@ -69,6 +69,7 @@ Result<int> command_check(const Invocation& i) {
   if (repair) TRY_VOID(engine::recover_containers(*engine, false));
   TRY_VOID(engine->containers().sweep(repair, report,
                                       [&](const std::string& id) { engine::finish_removed(*engine, id); }));
+  TRY_VOID(engine::check_runtime_states(*engine, repair, report));
   auto images = TRY(TRY(engine->images())->check(repair, i.args.flag("deep")));
   for (const auto& text : repair ? images.repaired : images.problems) report(text);
   TRY_VOID(print(found ? std::to_string(found) +

@@ -1,5 +1,6 @@
 #include "engine/lifecycle.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <memory>
 
 #include "base/file.h"
 #include "engine/clock.h"
@@ -412,6 +414,29 @@ Result<> recover_containers(Engine& engine, bool restart) {
     }
     dir->unlock();
     if (again) (void)start_container(engine, id, {});
+  }
+  return {};
+}
+
+Result<> check_runtime_states(Engine& engine, bool repair,
+                              const std::function<void(const std::string&)>& report) {
+  const Paths& paths = engine.paths();
+  std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(paths.runtime_root().c_str()), ::closedir);
+  if (!entries) return {};  // nothing has run since the machine was started
+  while (dirent* e = ::readdir(entries.get())) {
+    std::string id = e->d_name;
+    constexpr size_t kIdLength = 64;  // the runtime's own files are named otherwise
+    if (id.size() != kIdLength || id.find_first_not_of("0123456789abcdef") != std::string::npos) continue;
+    if (::access((paths.root + "/trash/" + id).c_str(), F_OK) == 0) continue;  // the sweeper's
+    ContainerDir held;
+    if (auto dir = engine.containers().open(id)) {
+      if (!dir->lock(100)) continue;  // a command is on it
+      auto state = dir->state();
+      if (!state || state->status == "running") continue;
+      held = std::move(*dir);
+    }
+    report("container " + id.substr(0, 12) + ": the runtime still has what does not run any more");
+    if (repair) (void)call_runtime(paths, {"delete", "--force", id});
   }
   return {};
 }

@@ -4,6 +4,7 @@
 // whatever happens in the middle (a kill -9 included), and records an event.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +56,10 @@ void finish_removed(Engine& engine, const std::string& id);
 // After a reboot or kills: whatever says it runs and does not is cleaned; `restart` starts those whose policy
 // wants it.
 Result<> recover_containers(Engine& engine, bool restart);
+// What the runtime still has of containers that do not run (its delete was killed): state, cgroups,
+// processes. `report` hears of each; `repair` ends it.
+Result<> check_runtime_states(Engine& engine, bool repair,
+                              const std::function<void(const std::string&)>& report);
 
 Result<int> signal_number(const std::string& name);
 
