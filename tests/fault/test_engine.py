@@ -2,7 +2,7 @@
 
 After every fault `onggi system check --repair` and then `onggi system check`, which must say clean; then the test looks for itself, without
 the engine's help, at directories, links, cgroups, mounts, processes and the runtime's state. The random part prints its seed when it
-fails; $ONGGI_SEED repeats it. $ONGGI_ENGINE_OPERATIONS (default 96) sets how many operations the eight clients do together,
+fails; $ONGGI_SEED repeats it. $ONGGI_ENGINE_OPERATIONS (default 208) sets how many operations the eight clients do together,
 $ONGGI_ENGINE_KILLS (default 8) how often each kind of command is killed.
 """
 
@@ -22,11 +22,11 @@ import onggi_test
 from hostile import HostileTest
 from onggi_test import wait_until
 
-OPERATIONS = int(os.environ.get("ONGGI_ENGINE_OPERATIONS", "96"))
+OPERATIONS = int(os.environ.get("ONGGI_ENGINE_OPERATIONS", "208"))
 KILLS = int(os.environ.get("ONGGI_ENGINE_KILLS", "8"))
 SEED = int(os.environ.get("ONGGI_SEED", "0")) or int.from_bytes(os.urandom(4), "little")
 CLIENTS = 8
-ROUND = 100  # operations between two looks
+ROUND = 104  # operations between two looks: thirteen of each client
 
 
 class FaultTest(HostileTest):
