@@ -123,7 +123,11 @@ Result<> MonitorClient::start() {
 }
 
 Result<UniqueFd> connect_attach(const std::string& directory) {
-  return connect_packet(directory + "/attach.sock");
+  UniqueFd socket = TRY(connect_packet(directory + "/attach.sock"));
+  constexpr char kEveryByte = 3;
+  if (::send(socket.get(), &kEveryByte, 1, MSG_NOSIGNAL) < 0)
+    return fail(Error::os("attach to the container", directory));
+  return socket;
 }
 
 }  // namespace onggi::engine

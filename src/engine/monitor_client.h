@@ -51,7 +51,7 @@ class MonitorClient {
   int pid_ = 0;
 };
 
-// attach.sock of the monitor in `directory`; output waits for this connection, so that none is lost.
+// attach.sock of the monitor in `directory`; output waits for this connection, so that none of it is lost.
 Result<UniqueFd> connect_attach(const std::string& directory);
 
 }  // namespace onggi::engine

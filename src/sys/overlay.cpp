@@ -53,8 +53,17 @@ Result<MountFd> finish(int context, uint64_t attributes) {
 
 Result<MountFd> mount_overlay(const OverlayArgs& args) {
   UniqueFd context = TRY(open_context("overlay"));
-  for (int lower : args.lowers)
-    TRY_VOID(configure(context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, lower));
+  for (int lower : args.lowers) {
+    auto given = configure(context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, lower);
+    if (given) continue;
+    int e = given.error().os_errno();
+    if (e != EBADF && e != EINVAL) return fail(std::move(given).error());
+    return fail(Error(
+        ErrorKind::kUnsupported,
+        "this kernel's overlay takes no descriptors (Linux 6.13 and newer do); a way for older kernels is "
+        "not built yet",
+        e));
+  }
   if (args.upper >= 0) {
     TRY_VOID(configure(context.get(), FSCONFIG_SET_FD, "upperdir", nullptr, args.upper));
     TRY_VOID(configure(context.get(), FSCONFIG_SET_FD, "workdir", nullptr, args.work));
