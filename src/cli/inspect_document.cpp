@@ -323,18 +323,18 @@ void write_network(Writer& w, const ContainerConfig& c, bool running, int pid) {
   write_ports(w, "Ports", c, true);
   for (const char* name : {"Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address"}) w.member(name, "");
   w.member_number("IPPrefixLen", 0);
-  w.member("MacAddress", c.mac_address);
+  w.member("MacAddress", "");
   w.object("Networks");
   if (!c.network.starts_with("container:")) {
     w.object(c.network);
     w.null_member("IPAMConfig");
     w.null_member("Links");
-    w.strings("Aliases", c.network_aliases);
+    w.null_member("Aliases");
     w.member("NetworkID", "");
     w.member("EndpointID", "");
     for (const char* name : {"Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address"}) w.member(name, "");
     w.member_number("IPPrefixLen", 0);
-    w.member("MacAddress", c.mac_address);
+    w.member("MacAddress", "");
     w.end_object();
   }
   w.end_object();

@@ -87,6 +87,18 @@ struct SecurityConfig {
   bool allow_nesting = false;                  // namespaces may be made inside
 };
 
+// One network that a container is on. What was not asked for (addresses) is chosen at create and filled in
+// then: a container keeps its addresses until it is removed.
+struct EndpointConfig {
+  std::string network;               // as asked: name or id; after create the name
+  std::string network_id;            // filled in by create
+  std::vector<std::string> aliases;  // further names on this network
+  std::string ipv4, ipv6, mac;
+  bool fixed = false;    // the addresses were asked for, not chosen
+  StringMap options;     // driver options of this endpoint
+  int64_t priority = 0;  // the highest gives the default route; then the order of the list
+};
+
 struct ContainerConfig {
   int version = 1;
   std::string id;                   // 64 hexadecimal digits
@@ -101,9 +113,15 @@ struct ContainerConfig {
   bool tty = false, open_stdin = false, init = true, read_only = false, auto_remove = false;
   std::string stop_signal;
   std::optional<int> stop_timeout;  // seconds
+  // network: "none", "host", "container:ID", or "bridge" for "is on `endpoints`".
   std::string network, pid_mode, ipc_mode, uts_mode, cgroupns_mode,
       cgroup_parent;  // "", "host", "private", "none", "container:ID"
-  std::vector<std::string> dns, dns_search, dns_options, group_add, ports, expose, network_aliases;
+  std::vector<EndpointConfig> endpoints;
+  // Normalised, one port each: "IP:HOST:CONTAINER/PROTO", IP "" for every address of both families (IPv6 in
+  // brackets), HOST 0 for a port of the engine's choice at each start.
+  std::vector<std::string> ports;
+  bool publish_all = false;  // -P: every exposed port, too
+  std::vector<std::string> dns, dns_search, dns_options, group_add, expose;
   std::string log_driver;  // "json-file", "journald", "none"
   std::vector<MountConfig> mounts;
   std::vector<std::string> volumes_from;  // only until create has resolved them
@@ -119,7 +137,7 @@ struct ContainerConfig {
   SecurityConfig security;
   uint32_t id_base = 0;         // first host id of its range; 0: none (host_userns)
   std::string shares_range_of;  // the container whose range and user namespace it shares; it owns none itself
-  std::string mac_address, ip, ip6, isolation;
+  std::string isolation;
 };
 
 enum class ContainerStatus : uint8_t { kCreated, kRunning, kPaused, kRestarting, kExited, kDead };
@@ -247,6 +265,15 @@ struct JsonFields<engine::SecurityConfig> {
        json_field<&T::cap_drop>("capDrop"), json_field<&T::allow_nesting>("allowNesting")});
 };
 template <>
+struct JsonFields<engine::EndpointConfig> {
+  using T = engine::EndpointConfig;
+  static constexpr auto kTable = std::to_array<JsonRow>(
+      {json_field<&T::network>("network"), json_field<&T::network_id>("networkId"),
+       json_field<&T::aliases>("aliases"), json_field<&T::ipv4>("ipv4"), json_field<&T::ipv6>("ipv6"),
+       json_field<&T::mac>("mac"), json_field<&T::fixed>("fixed"), json_field<&T::options>("options"),
+       json_field<&T::priority>("priority")});
+};
+template <>
 struct JsonFields<engine::ContainerConfig> {
   using T = engine::ContainerConfig;
   static constexpr auto kTable = std::to_array<JsonRow>({json_field<&T::version>("version"),
@@ -287,7 +314,8 @@ struct JsonFields<engine::ContainerConfig> {
                                                          json_field<&T::group_add>("groupAdd"),
                                                          json_field<&T::ports>("ports"),
                                                          json_field<&T::expose>("expose"),
-                                                         json_field<&T::network_aliases>("networkAliases"),
+                                                         json_field<&T::endpoints>("endpoints"),
+                                                         json_field<&T::publish_all>("publishAll"),
                                                          json_field<&T::log_driver>("logDriver"),
                                                          json_field<&T::mounts>("mounts"),
                                                          json_field<&T::devices>("devices"),
@@ -302,9 +330,6 @@ struct JsonFields<engine::ContainerConfig> {
                                                          json_field<&T::security>("security"),
                                                          json_field<&T::id_base>("idBase"),
                                                          json_field<&T::shares_range_of>("sharesRangeOf"),
-                                                         json_field<&T::mac_address>("macAddress"),
-                                                         json_field<&T::ip>("ip"),
-                                                         json_field<&T::ip6>("ip6"),
                                                          json_field<&T::isolation>("isolation")});
 };
 template <>
