@@ -221,15 +221,28 @@ Result<> ContainerStore::Claim::commit(const ContainerConfig& config) {
   return {};
 }
 
-Result<ContainerStore::Claim> ContainerStore::claim(ContainerConfig& config) {
-  Claim claim(paths_);
+// Between mkdir and lock a sweeper takes the directory for that of a dead creator and moves it away: false,
+// and another one is made. Once it is locked at its place, no sweeper touches it.
+Result<bool> ContainerStore::take_directory(Claim& claim, ContainerConfig& config) {
   config.id = random_id();
   std::string path = paths_.container(config.id);
   if (::mkdir(path.c_str(), 0700) < 0) return fail(Error::os("make the container's directory", path));
   claim.dir = ContainerDir(paths_, config.id, UniqueFd());
   claim.armed_ = true;
-  claim.dir = ContainerDir(paths_, config.id, TRY(open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY)));
-  TRY_VOID(claim.dir.lock());
+  auto fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  if (!fd && fd.error().os_errno() == ENOENT) return false;
+  if (!fd) return fail(std::move(fd).error());
+  claim.dir = ContainerDir(paths_, config.id, std::move(*fd));
+  auto locked = claim.dir.lock();
+  if (!locked && locked.error().kind() == ErrorKind::kNotFound) return false;
+  if (!locked) return fail(std::move(locked).error());
+  return true;
+}
+
+Result<ContainerStore::Claim> ContainerStore::claim(ContainerConfig& config) {
+  Claim claim(paths_);
+  while (!TRY(take_directory(claim, config))) {
+  }
   bool given = !config.name.empty();
   if (given) TRY_VOID(check_container_name(config.name));
   for (int tries = 0;; tries++) {

@@ -93,6 +93,7 @@ class ContainerStore {
                  const std::function<void(const std::string&)>& finish = {});
 
  private:
+  Result<bool> take_directory(Claim& claim, ContainerConfig& config);
   const Paths& paths_;
 };
 

@@ -312,6 +312,23 @@ TEST_F(Store, ALiveProcessOfAnotherStartIsNotOurs) {
   EXPECT_EQ(dir->state()->status, "exited");
 }
 
+// A sweeper that looks between a claim's mkdir and its lock took the directory for that of a dead creator.
+TEST_F(Store, ClaimsAreMadeWhileAnotherSweeps) {
+  pid_t sweeper = fork();
+  if (sweeper == 0)
+    for (;;) (void)store_.sweep(true, {});
+  for (int n = 0; n < 300; n++) {
+    ContainerConfig c = config("c" + std::to_string(n));
+    auto claim = store_.claim(c);
+    ASSERT_TRUE(claim) << claim.error().text();
+    ASSERT_TRUE(claim->commit(c));
+    ASSERT_TRUE(store_.open(c.id)) << n;
+  }
+  kill(sweeper, SIGKILL);
+  waitpid(sweeper, nullptr, 0);
+  EXPECT_EQ(store_.ids()->size(), 300u);
+}
+
 TEST_F(Store, DamagedFilesAreErrorsThatNameThem) {
   std::string id = made("web");
   auto dir = store_.open(id);

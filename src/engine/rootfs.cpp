@@ -5,6 +5,9 @@
 #include <linux/mount.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <string_view>
+
 #include "base/file.h"
 #include "engine/writable.h"
 #include "image/snapshot.h"
@@ -30,6 +33,14 @@ Result<> map_lowers(std::vector<image::Lower>& lowers, uint32_t base) {
   return {};
 }
 
+// ONGGI_TEST_OVERLAY=names is for tests: it makes a new kernel go the way of an old one
+// (docs/architecture.md).
+void choose_way(Engine& engine, sys::OverlayArgs& args) {
+  args.userxattr = engine.paths().rootless;
+  const char* way = ::getenv("ONGGI_TEST_OVERLAY");
+  args.by_names = way && std::string_view(way) == "names";
+}
+
 }  // namespace
 
 Result<MountFd> mount_root(Engine& engine, const ContainerConfig& config, const RootOptions& options) {
@@ -40,11 +51,10 @@ Result<MountFd> mount_root(Engine& engine, const ContainerConfig& config, const 
   WritableLayer layer;
   if (options.writable) {
     layer = TRY(open_writable(engine, config, true));
-    args.upper = layer.upper.get();
-    args.work = layer.work.get();
+    args.writable = layer.mount.get();
     args.is_volatile = true;
   }
-  args.userxattr = engine.paths().rootless;
+  choose_way(engine, args);
   return TRY_CTX(sys::mount_overlay(args), "assemble the root of container " + config.name);
 }
 
@@ -53,7 +63,7 @@ Result<MountFd> mount_image(Engine& engine, const ContainerConfig& config) {
   if (lowers.size() == 1) return std::move(lowers[0].mount);
   sys::OverlayArgs args;
   for (const auto& lower : lowers) args.lowers.push_back(lower.mount.get());
-  args.userxattr = engine.paths().rootless;
+  choose_way(engine, args);
   return TRY_CTX(sys::mount_overlay(args), "assemble the image of container " + config.name);
 }
 

@@ -11,6 +11,7 @@
 #include "base/scope.h"
 #include "policy/container_profile.h"
 #include "sys/loop.h"
+#include "sys/mount.h"
 #include "sys/path.h"
 #include "sys/process.h"
 
@@ -152,25 +153,21 @@ Result<> make_writable(Engine& engine, const ContainerConfig& config, int dir, s
 }
 
 Result<WritableLayer> open_writable(Engine& engine, const ContainerConfig& config, bool fresh_work) {
-  UniqueFd dir = TRY(open_at(AT_FDCWD, engine.paths().container(config.id), O_RDONLY | O_DIRECTORY));
+  std::string path = engine.paths().container(config.id);
+  UniqueFd dir = TRY(open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
   WritableLayer layer;
   struct stat st;
   layer.bounded = ::fstatat(dir.get(), "disk", &st, AT_SYMLINK_NOFOLLOW) == 0;
-  if (layer.bounded) layer.mount = TRY(mount_disk(engine, config, dir.get()));
-  int top = dir.get();
-  UniqueFd disk_top;
-  if (layer.bounded) {
-    disk_top = TRY(open_at(layer.mount.get(), ".", O_RDONLY | O_DIRECTORY));
-    top = disk_top.get();
-  }
-  if (layer.bounded) TRY_VOID(make_owned(top, "upper", config.id_base));
+  layer.mount =
+      layer.bounded ? TRY(mount_disk(engine, config, dir.get())) : TRY(sys::clone_mount(path, false, true));
+  UniqueFd top = TRY(open_at(layer.mount.get(), ".", O_RDONLY | O_DIRECTORY));
+  if (layer.bounded) TRY_VOID(make_owned(top.get(), "upper", config.id_base));
   // A volatile overlay leaves a mark that forbids a second mount; only work has it, and work is scratch.
   if (fresh_work) {
-    TRY_VOID(sys::remove_tree(top, "work"));
-    TRY_VOID(make_owned(top, "work", config.id_base));
-    layer.work = TRY(open_at(top, "work", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    TRY_VOID(sys::remove_tree(top.get(), "work"));
+    TRY_VOID(make_owned(top.get(), "work", config.id_base));
   }
-  layer.upper = TRY(open_at(top, "upper", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  layer.upper = TRY(open_at(top.get(), "upper", O_PATH | O_DIRECTORY | O_NOFOLLOW));
   return layer;
 }
 

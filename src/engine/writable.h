@@ -14,8 +14,8 @@
 namespace onggi::engine {
 
 struct WritableLayer {
-  MountFd mount;         // of the disk; empty when the directories are plain
-  UniqueFd upper, work;  // O_PATH; of one mount, as overlay wants them
+  MountFd mount;   // detached: the disk, or a copy of the mount at the container's directory
+  UniqueFd upper;  // O_PATH, in that mount
   bool bounded = false;
 };
 

@@ -2,11 +2,18 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <memory>
+#include <utility>
+
 #include "base/file.h"
 #include "sys/mount.h"
+#include "sys/process.h"
 
 #ifndef FSCONFIG_SET_FD
 #define FSCONFIG_SET_FD 5
@@ -15,6 +22,8 @@
 namespace onggi::sys {
 
 namespace {
+
+constexpr const char *kUpper = "upper", *kWork = "work";
 
 // The kernel's own words about a failed fsconfig, without the "e " class prefix.
 std::string context_messages(int context) {
@@ -49,29 +58,142 @@ Result<MountFd> finish(int context, uint64_t attributes) {
   return MountFd(static_cast<int>(mount));
 }
 
+// --- by descriptors ---
+
+struct Attempt {
+  Result<MountFd> mount = MountFd();
+  bool took_descriptors = false;
+  bool may_be_old_kernel = false;  // the error is one that a kernel without this way gives
+};
+
+Result<> give_descriptors(int context, const OverlayArgs& args) {
+  for (int lower : args.lowers) TRY_VOID(configure(context, FSCONFIG_SET_FD, "lowerdir+", nullptr, lower));
+  if (args.writable < 0) return {};
+  for (auto [key, name] : {std::pair("upperdir", kUpper), std::pair("workdir", kWork)}) {
+    UniqueFd directory = TRY(open_at(args.writable, name, O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    TRY_VOID(configure(context, FSCONFIG_SET_FD, key, nullptr, directory.get()));
+  }
+  return {};
+}
+
+Result<MountFd> finish_overlay(int context, const OverlayArgs& args) {
+  TRY_VOID(configure(context, FSCONFIG_SET_STRING, "xino", "off", 0));
+  if (args.userxattr) TRY_VOID(configure(context, FSCONFIG_SET_FLAG, "userxattr", nullptr, 0));
+  if (args.is_volatile) TRY_VOID(configure(context, FSCONFIG_SET_FLAG, "volatile", nullptr, 0));
+  return finish(context, MOUNT_ATTR_NODEV);
+}
+
+Attempt mount_overlay_by_descriptors(const OverlayArgs& args) {
+  Attempt attempt;
+  auto judge = [&](Error error) {
+    attempt.may_be_old_kernel = error.os_errno() == EBADF || error.os_errno() == EINVAL;
+    attempt.mount = fail(std::move(error));
+  };
+  auto context = open_context("overlay");
+  if (!context) {
+    attempt.mount = fail(std::move(context).error());
+    return attempt;
+  }
+  auto given = give_descriptors(context->get(), args);
+  attempt.took_descriptors = given.has_value();
+  if (!given) {
+    judge(std::move(given).error());
+    return attempt;
+  }
+  auto mount = finish_overlay(context->get(), args);
+  if (mount)
+    attempt.mount = std::move(mount);
+  else
+    judge(std::move(mount).error());
+  return attempt;
+}
+
+// --- by names ---
+
+Result<> attach_below(int mount, int directory, const std::string& name) {
+  if (::mkdirat(directory, name.c_str(), 0700) < 0) return fail(Error::os("make a mount point", name));
+  if (::syscall(SYS_move_mount, mount, "", directory, name.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
+  return fail(Error::os("attach a layer of the overlay at", name));
+}
+
+// The options of mount(2). Names are numbers, so nothing in them needs an escape.
+std::string overlay_options(const OverlayArgs& args) {
+  std::string options = "lowerdir=";
+  for (size_t i = 0; i < args.lowers.size(); i++) options += (i ? ":" : "") + std::to_string(i);
+  if (args.writable >= 0) options += std::string(",upperdir=w/") + kUpper + ",workdir=w/" + kWork;
+  options += ",xino=off";
+  if (args.userxattr) options += ",userxattr";
+  if (args.is_volatile) options += ",volatile";
+  return options;
+}
+
+// In a mount namespace of its own. The tmpfs goes over "/": it hides nothing from a process that works by
+// descriptors and from its own directory, and needs no place on the host.
+Result<MountFd> assemble_by_names(const OverlayArgs& args) {
+  TRY_VOID(make_mounts_slave());
+  MountFd place = TRY(mount_file_system("tmpfs", "onggi", {"size=1m"}, 0));
+  TRY_VOID(attach_mount(place.get(), "/"));
+  if (::fchdir(place.get()) < 0) return fail(Error::os("enter", "the overlay's tmpfs"));
+  for (size_t i = 0; i < args.lowers.size(); i++)
+    TRY_VOID(attach_below(args.lowers[i], place.get(), std::to_string(i)));
+  if (args.writable >= 0) TRY_VOID(attach_below(args.writable, place.get(), "w"));
+  if (::mkdirat(place.get(), "m", 0700) < 0) return fail(Error::os("make a mount point", "m"));
+  std::string options = overlay_options(args);
+  constexpr size_t kPage = 4096;
+  if (options.size() >= kPage)
+    return fail(Error::unsupported("mount " + std::to_string(args.lowers.size()) +
+                                   " layers: this kernel takes as many as one page of names holds"));
+  constexpr unsigned long kNoDev = 4;  // mount(2); glibc's header and the kernel's exclude each other
+  if (::syscall(SYS_mount, "overlay", "m", "overlay", kNoDev, options.c_str()) < 0) {
+    int e = errno;
+    return fail(
+        Error(ErrorKind::kOs, "mount the overlay: " + errno_text(e) + " (the kernel's log says why)", e));
+  }
+  long copy = ::syscall(SYS_open_tree, place.get(), "m", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (copy < 0) return fail(Error::os("detach the mount", "overlay"));
+  return MountFd(static_cast<int>(copy));
+}
+
+struct Helper {
+  const OverlayArgs& args;
+  Result<MountFd> mount = fail(Error::internal("the process that mounts the overlay was killed"));
+};
+
+int helper_main(void* data) {
+  auto& helper = *static_cast<Helper*>(data);
+  helper.mount = assemble_by_names(helper.args);
+  return 0;
+}
+
+// The process shares memory and descriptors with this one, which waits for it (as in vfork): what it opens
+// and writes is here at once. Of its own it has the mount namespace, root and working directory. No signal is
+// taken in between: a handler would run in both.
+Result<MountFd> mount_overlay_by_names(const OverlayArgs& args) {
+  constexpr size_t kStackSize = 256 << 10;
+  auto stack = std::make_unique<char[]>(kStackSize);
+  Helper helper{args};
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, &before);
+  int pid = ::clone(helper_main, stack.get() + kStackSize,
+                    CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | SIGCHLD, &helper);
+  int e = errno;
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return fail(Error::os("make a mount namespace for the overlay", "", e));
+  TRY_VOID(wait_pid(pid));
+  return std::move(helper.mount);
+}
+
 }  // namespace
 
 Result<MountFd> mount_overlay(const OverlayArgs& args) {
-  UniqueFd context = TRY(open_context("overlay"));
-  for (int lower : args.lowers) {
-    auto given = configure(context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, lower);
-    if (given) continue;
-    int e = given.error().os_errno();
-    if (e != EBADF && e != EINVAL) return fail(std::move(given).error());
-    return fail(Error(
-        ErrorKind::kUnsupported,
-        "this kernel's overlay takes no descriptors (Linux 6.13 and newer do); a way for older kernels is "
-        "not built yet",
-        e));
-  }
-  if (args.upper >= 0) {
-    TRY_VOID(configure(context.get(), FSCONFIG_SET_FD, "upperdir", nullptr, args.upper));
-    TRY_VOID(configure(context.get(), FSCONFIG_SET_FD, "workdir", nullptr, args.work));
-  }
-  TRY_VOID(configure(context.get(), FSCONFIG_SET_STRING, "xino", "off", 0));
-  if (args.userxattr) TRY_VOID(configure(context.get(), FSCONFIG_SET_FLAG, "userxattr", nullptr, 0));
-  if (args.is_volatile) TRY_VOID(configure(context.get(), FSCONFIG_SET_FLAG, "volatile", nullptr, 0));
-  return finish(context.get(), MOUNT_ATTR_NODEV);
+  if (args.by_names) return mount_overlay_by_names(args);
+  Attempt attempt = mount_overlay_by_descriptors(args);
+  if (attempt.mount || !attempt.may_be_old_kernel) return std::move(attempt.mount);
+  auto named = mount_overlay_by_names(args);
+  // A kernel that knows descriptors says what is wrong, mount(2) only that something is.
+  if (!named && attempt.took_descriptors) return std::move(attempt.mount);
+  return named;
 }
 
 Result<MountFd> mount_file_system(const char* type, const std::string& source,

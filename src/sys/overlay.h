@@ -1,4 +1,12 @@
-// The overlay file system of a container, assembled from descriptors (fsopen, fsconfig, fsmount).
+// The overlay file system of a container, made from mounts that are attached nowhere.
+//
+// Two ways to the same mount. By descriptors (fsopen, fsconfig FSCONFIG_SET_FD, fsmount), where the kernel's
+// overlay takes them and looks into detached mounts (Linux 6.15; 6.13 takes them but refuses detached ones).
+// Else by names: overlay before that copies only mounts of the caller's own mount namespace, so a process of
+// its own with a private namespace attaches them to a tmpfs there under names of a few bytes, mounts the
+// overlay with mount(2) (all layers must fit into one page of options) and copies it out as a detached mount.
+// The namespace ends with the process; overlay keeps what it needs of its layers. Which way works is found by
+// trying, since distributions carry back what versions deny.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +19,18 @@
 namespace onggi::sys {
 
 struct OverlayArgs {
-  std::vector<int> lowers;    // detached mounts or directories, top layer first; borrowed
-  int upper = -1, work = -1;  // directories of one mount; -1: read-only
-  bool userxattr = false;     // mounted inside a user namespace: user.overlay.* instead of trusted.overlay.*
+  std::vector<int> lowers;  // detached mounts, top layer first; borrowed
+  int writable = -1;        // detached mount with the directories "upper" and "work"; -1: a read-only overlay
+  bool userxattr = false;   // mounted inside a user namespace: user.overlay.* instead of trusted.overlay.*
   // Skips syncing the upper at unmount and remount: a container's writable layer is not promised to survive a
   // power cut by itself.
   bool is_volatile = false;
+  bool by_names = false;  // take the second way without trying the first
 };
 
-// A detached overlay mount (nodev). `xino=off`: inode numbers stay those of the layers. Errors carry what the
-// kernel said through the context's message log.
+// A detached overlay mount (nodev). `xino=off`: inode numbers stay those of the layers. Afterwards the mounts
+// of `args` are good for nothing but being closed. The caller must have one thread. Errors carry what the
+// kernel said where it does.
 Result<MountFd> mount_overlay(const OverlayArgs& args);
 // A detached mount of a file system on a device or, where it can, in a file. `options` are fsconfig strings
 // ("key=value" or flags), `attributes` MOUNT_ATTR_*.
