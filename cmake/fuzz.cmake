@@ -6,7 +6,7 @@ if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "fuzzing needs clang (cmake --preset fuzz)")
 endif()
 # Only what the targets need is built: the child program is written for GCC.
-foreach(target onggi_sys onggi_image onggi_transfer onggi_runtime onggi_rtcli onggi_child_blob onggi_child)
+foreach(target onggi_sys onggi_image onggi_stack onggi_engine onggi_cli onggi_transfer onggi_runtime onggi_rtcli onggi_child_blob onggi_child)
   if(TARGET ${target})
     get_target_property(kind ${target} TYPE)
     if(NOT kind STREQUAL "INTERFACE_LIBRARY")
@@ -34,6 +34,15 @@ add_executable(fuzz_template tests/fuzz/template.cpp ${template_sources})
 target_compile_options(fuzz_template PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
 target_link_options(fuzz_template PRIVATE -fsanitize=fuzzer,address,undefined)
 target_link_libraries(fuzz_template PRIVATE onggi_base)
+
+# Compose files: the pure half of the module.
+set(stack_sources ${CMAKE_SOURCE_DIR}/src/stack)
+add_executable(fuzz_compose tests/fuzz/compose.cpp ${stack_sources}/node.cpp ${stack_sources}/yaml.cpp ${stack_sources}/interpolate.cpp
+  ${stack_sources}/schema.cpp ${stack_sources}/schema_tables.cpp ${stack_sources}/canonical.cpp ${stack_sources}/merge.cpp
+  ${stack_sources}/load.cpp ${stack_sources}/complete.cpp ${stack_sources}/emit.cpp ${stack_sources}/identity.cpp)
+target_compile_options(fuzz_compose PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+target_link_options(fuzz_compose PRIVATE -fsanitize=fuzzer,address,undefined)
+target_link_libraries(fuzz_compose PRIVATE onggi_base ${YAML_STATIC})
 
 # Images: documents and references are pure; a layer's way from bytes to files is four files and the libraries that they use.
 add_executable(fuzz_image tests/fuzz/image.cpp ${CMAKE_SOURCE_DIR}/src/image/reference.cpp)

@@ -14,6 +14,7 @@ namespace onggi::cli {
 
 struct Invocation {
   Args args;
+  Args global;  // options before the command
   engine::PathOptions paths;
   bool debug = false;
   [[nodiscard]] Result<std::unique_ptr<engine::Engine>> engine() const {
@@ -73,6 +74,7 @@ const std::vector<Command>& image_commands();
 const std::vector<Command>& volume_commands();
 const std::vector<Command>& system_commands();
 const std::vector<Command>& internal_commands();
+const std::vector<Command>& stack_config_commands();
 
 int main(int argc, char** argv);
 

@@ -5,16 +5,20 @@
 
 #include "base/file.h"
 #include "cli/command.h"
+#include "cli/stack_project.h"
 
 namespace onggi::cli {
 
 const Options& global_options() {
-  static const Options kOptions = {
-      {"root", 0, OptionKind::kValue, "dir", "Where images, containers and volumes are kept", "", "file"},
-      {"run", 0, OptionKind::kValue, "dir", "Where the state of running containers is kept", "", "file"},
-      {"debug", 'D', OptionKind::kSwitch, "", "Say more on standard error"},
-      {"help", 'h', OptionKind::kSwitch, "", "Print this help"},
-      {"version", 'v', OptionKind::kSwitch, "", "Print the version"}};
+  static const Options kOptions = [] {
+    Options own = {
+        {"root", 0, OptionKind::kValue, "dir", "Where images, containers and volumes are kept", "", "file"},
+        {"run", 0, OptionKind::kValue, "dir", "Where the state of running containers is kept", "", "file"},
+        {"debug", 'D', OptionKind::kSwitch, "", "Say more on standard error"},
+        {"help", 'h', OptionKind::kSwitch, "", "Print this help"},
+        {"version", 'v', OptionKind::kSwitch, "", "Print the version"}};
+    return with_project_options(std::move(own), true);
+  }();
   return kOptions;
 }
 
@@ -64,8 +68,10 @@ std::string overview(const std::string& group) {
     }
   }
   if (!group.empty()) return text + "\nRun 'onggi " + group + " COMMAND --help' for more.\n";
-  text += "\nGroups (see onggi GROUP --help): container, image, volume, system\n\nOptions:\n" +
-          options_help(global_options());
+  text +=
+      "\nGroups (see onggi GROUP --help): container, image, stack (or compose), system, "
+      "volume\n\nOptions:\n" +
+      options_help(global_options());
   return text + "\nRun 'onggi COMMAND --help' for more on a command.\n";
 }
 
@@ -140,10 +146,11 @@ const Options& no_options() {
 const std::vector<Command>& command_table() {
   static const std::vector<Command> kTable = [] {
     std::vector<Command> all;
-    for (const auto* part : {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(),
-                             &why_commands(), &stats_commands(), &update_commands(), &disk_commands(),
-                             &copy_commands(), &document_commands(), &commit_commands(), &image_commands(),
-                             &volume_commands(), &system_commands(), &internal_commands()})
+    for (const auto* part :
+         {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
+          &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &document_commands(),
+          &commit_commands(), &image_commands(), &volume_commands(), &system_commands(), &internal_commands(),
+          &stack_config_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
@@ -155,7 +162,18 @@ int main(int argc, char** argv) {
   auto global = Args::parse(global_options(), words, true);
   if (!global) return report(global.error(), kEngineFailed);
   if (global->flag("version")) return print(std::string("onggi version ") + ONGGI_VERSION + "\n") ? 0 : 1;
-  const auto& rest = global->words();
+  // `onggi compose -f FILE up` is `onggi -f FILE compose up`.
+  std::vector<std::string> rest = global->words();
+  if (!rest.empty() && (rest[0] == "compose" || rest[0] == "stack") && rest.size() > 1 &&
+      rest[1].starts_with("-") && rest[1] != "--help" && rest[1] != "-h") {
+    std::string group = rest[0];
+    std::vector<std::string> again(words.begin(), words.end() - static_cast<long>(rest.size()));
+    again.insert(again.end(), rest.begin() + 1, rest.end());
+    global = Args::parse(global_options(), again, true);
+    if (!global) return report(global.error(), kEngineFailed);
+    rest = global->words();
+    rest.insert(rest.begin(), group);
+  }
   bool help = global->flag("help") || rest.empty() || rest[0] == "help";
   if (help) return print(overview(rest.size() > 1 ? rest[1] : "")) ? 0 : 1;
   size_t used = 0;
@@ -167,6 +185,7 @@ int main(int argc, char** argv) {
   Invocation invocation;
   invocation.paths = {global->get("root"), global->get("run")};
   invocation.debug = global->flag("debug");
+  invocation.global = std::move(*global);
   auto code = dispatch(*command, std::move(invocation), {rest.begin() + static_cast<long>(used), rest.end()});
   if (code) return *code;
   return report(code.error(), command->program ? kEngineFailed : 1);
