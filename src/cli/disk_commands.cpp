@@ -77,7 +77,7 @@ std::vector<std::string> warnings_of(engine::Engine& engine) {
   if (!host.cgroup_v2) list.emplace_back("cgroup v1: no oom.group and no pressure figures");
   if (!host.rootless && ::access("/dev/loop-control", R_OK) != 0)
     list.emplace_back("no loop devices: writable layers have no bound");
-  if (host.cgroups && !engine::slice_limit(engine))
+  if (host.cgroups && !host.rootless && !engine::slice_limit(engine))
     list.emplace_back("no common memory limit for all containers (it is set at the first start)");
   return list;
 }
@@ -94,7 +94,7 @@ std::string info_json(engine::Engine& engine, const Counts& n) {
   w.member_number("Images", static_cast<int64_t>(n.images));
   w.member("Driver", "overlay");
   w.member("LoggingDriver", "json-file");
-  w.member("CgroupDriver", engine.host().cgroups ? "cgroupfs" : "none");
+  w.member("CgroupDriver", !engine.host().cgroups ? "none" : engine.host().systemd ? "systemd" : "cgroupfs");
   w.member("CgroupVersion", engine.host().cgroup_v2 ? "2" : "1");
   w.member("KernelVersion", host.release);
   w.member("OperatingSystem", os_name());

@@ -216,7 +216,7 @@ void privileges(Facts& f) {
 }
 
 void cgroup_limits(Facts& f, engine::Engine& engine) {
-  auto files = engine::CgroupFiles::of(f.config);
+  auto files = engine::CgroupFiles::of(f.config, engine.host());
   if (!files) return f.row("limits", "no cgroup", false, files.error().text(), false);
   const engine::ResourceConfig& r = f.config.resources;
   auto pids = files->number("pids", "pids.max", "pids.max");
@@ -240,7 +240,7 @@ void cgroup_limits(Facts& f, engine::Engine& engine) {
         group && *group == 1, "cgroup v1 has no oom.group", false);
   uint64_t slice = engine::slice_limit(engine);
   f.row("all containers", slice ? "at most " + human_binary(slice) + " together" : "no common limit",
-        slice != 0, "the slice " + std::string(engine::kSlice) + " has no limit here", false);
+        slice != 0, "the slice " + std::string(engine.host().cgroup_base) + " has no limit here", false);
 }
 
 void process_limits(Facts& f) {

@@ -154,7 +154,7 @@ Answer explain(engine::Engine& engine, const ContainerConfig& c, const Container
   std::string status = engine::status_of(engine, c, s);
   answer.verdict = verdict_of(c, s, status);
   bool alive = status == "running" || status == "paused";
-  engine::EndEvidence e = alive ? engine::read_evidence(c) : s.evidence;
+  engine::EndEvidence e = alive ? engine::read_evidence(c, engine.host()) : s.evidence;
   answer.add("recorded", alive ? "" : s.reason);
   if (!s.started_at.empty() && !alive)
     answer.add("ran for",

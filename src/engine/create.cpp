@@ -245,7 +245,8 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   undo.push([&] { (void)store->release(c.id); });
   if (!engine.host().cgroups && asks_for_limits(c.resources))
     created.warnings.push_back(
-        "limits of memory, CPU, processes and I/O are not applied: this user has no cgroup of their own");
+        "limits of memory, CPU, processes and I/O are not applied: this user has no cgroup of "
+        "their own (a systemd user manager gives one: log in, or loginctl enable-linger)");
   std::string warning;
   TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
   if (!warning.empty()) created.warnings.push_back(warning);

@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "base/file.h"
+#include "engine/slice.h"
 #include "sys/process.h"
 #include "sys/rootless.h"
 
@@ -65,7 +66,10 @@ const HostFacts& Engine::host() {
   HostFacts& facts = host_.emplace();
   facts.cgroup_v2 = ::access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
   facts.rootless = paths_.rootless;
-  facts.cgroups = !paths_.rootless;
+  CgroupPlace place = find_cgroup_place(paths_.rootless, facts.cgroup_v2);
+  facts.cgroups = place.cgroups;
+  facts.systemd = place.systemd;
+  facts.cgroup_base = place.base;
   if (auto text = read_file("/proc/meminfo", 65536)) {
     facts.memory_total = meminfo(*text, "MemTotal");
     facts.swap = meminfo(*text, "SwapTotal") > 0;
@@ -93,6 +97,7 @@ void Engine::run_in_background(std::vector<std::string> given) const {
   args.argv = argv.data();
   args.envp = environ;
   args.directory = "/";
+  args.cgroup_fd = monitors_cgroup_.get();
   for (int& fd : args.stdio) fd = null->get();
   (void)sys::spawn(args);  // reaped by whoever reaps this process's orphans
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "engine/container_store.h"
 #include "engine/paths.h"
@@ -30,6 +31,9 @@ class Engine {
   [[nodiscard]] std::vector<std::string> own_command(std::vector<std::string> words) const;
   // Executes this program with `words`, with nothing of the caller's but its environment; returns at once.
   void run_in_background(std::vector<std::string> words) const;
+  // Where monitors and what else stays beside a container is started (slice.h); empty: where the caller is.
+  [[nodiscard]] int monitors_cgroup() const { return monitors_cgroup_.get(); }
+  void set_monitors_cgroup(UniqueFd cgroup) { monitors_cgroup_ = std::move(cgroup); }
   // Deletes what was removed, in a process of its own.
   void sweep_in_background() const { run_in_background({"internal", "sweep"}); }
 
@@ -40,6 +44,7 @@ class Engine {
   ContainerStore containers_;
   std::optional<image::Store> images_;
   std::optional<HostFacts> host_;
+  UniqueFd monitors_cgroup_;
 };
 
 }  // namespace onggi::engine

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/scope.h"
 #include "engine/events.h"
+#include "engine/slice.h"
 #include "engine/users.h"
 #include "oci/emit.h"
 #include "sys/unix_socket.h"
@@ -78,6 +79,7 @@ Result<ExecStarted> exec_in_container(Engine& engine, const std::string& id, con
   if (state.status != "running")
     return fail(
         Error::busy("container " + id + " is not running; start it first: onggi start " + config.name));
+  if (engine.host().rootless && engine.host().systemd) ensure_slice(engine);
   std::string base = engine.paths().live(id) + "/exec-" + random_id().substr(0, 8),
               runtime_root = engine.paths().runtime_root();
   ScopeExit tidy([&] {

@@ -15,6 +15,7 @@
 #include "engine/clock.h"
 #include "engine/events.h"
 #include "engine/runtime_call.h"
+#include "engine/slice.h"
 #include "engine/usage.h"
 #include "engine/volumes.h"
 #include "sys/cgroup.h"
@@ -94,7 +95,7 @@ Result<> mark_stopped(Running& r, const char* how) {
 }
 
 bool is_frozen(Engine& engine, const ContainerConfig& config) {
-  std::string base = "/sys/fs/cgroup", path = cgroup_path(config);
+  std::string base = "/sys/fs/cgroup", path = cgroup_path(config, engine.host());
   if (engine.host().cgroup_v2) {
     auto value = sys::read_cgroup_value(base + path + "/cgroup.freeze");
     return value && *value == "1";
@@ -366,7 +367,7 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   auto start = sys::start_time(state.pid);
   if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
   fill_end(engine, id, state);
-  state.evidence = read_evidence(config);  // before the cgroup goes
+  state.evidence = read_evidence(config, engine.host());  // before the cgroup goes
   bool restart = wants_restart(config, state);
   if (restart || !config.auto_remove) {
     // In the monitor's place this process still has the root mounted; its directory could not be removed.
@@ -380,6 +381,7 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   if (!restart) return config.auto_remove ? remove_locked(engine, dir, config, true) : Result<>();
   dir.unlock();
   ::usleep(static_cast<useconds_t>(backoff_ms(state) * 1000));
+  if (slice_is_ending(engine)) return {};  // "restarting" is what recover_containers looks for
   auto again = start_container(engine, id, {.attach = false, .is_restart = true});
   if (again) return {};
   // It could not be started: it stays as it is, with the reason.

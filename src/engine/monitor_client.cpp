@@ -75,7 +75,6 @@ Result<MonitorClient> MonitorClient::launch(const Paths& paths, const MonitorArg
   UniqueFd null = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
   std::string control = std::to_string(theirs.get()), root = paths.runtime_root();
   std::vector<const char*> argv = {"onggi-runtime", "--root", root.c_str()};
-  if (args.systemd_cgroup) argv.push_back("--systemd-cgroup");
   for (const char* word : {"monitor", "--control-fd", control.c_str()}) argv.push_back(word);
   argv.push_back(nullptr);
   int inherit = theirs.get();
@@ -87,6 +86,7 @@ Result<MonitorClient> MonitorClient::launch(const Paths& paths, const MonitorArg
   spawn.inherit = &inherit;
   spawn.inherit_count = 1;
   spawn.directory = "/";
+  spawn.cgroup_fd = args.cgroup;
   for (int& fd : spawn.stdio) fd = null.get();
   client.process_ = TRY_CTX(sys::spawn(spawn), "start the monitor " + paths.runtime);
   theirs.reset();

@@ -19,7 +19,7 @@ struct MonitorArgs {
   std::vector<std::string> exit_command;      // executed in the monitor's place when the container has ended
   std::vector<std::string> rotation_command;  // executed with each rotated log file
   int root_mount = -1;                        // detached mount of the container's root; borrowed
-  bool systemd_cgroup = false;
+  int cgroup = -1;                            // the monitor's own (v2), borrowed; -1: the caller's
 };
 
 struct MonitorMessage {

@@ -244,8 +244,8 @@ void build_sysctls(const SpecInputs& in, oci::Spec& spec) {
 
 }  // namespace
 
-std::string cgroup_path(const ContainerConfig& config) {
-  return (config.cgroup_parent.empty() ? "/onggi" : config.cgroup_parent) + "/" + config.id;
+std::string cgroup_path(const ContainerConfig& config, const HostFacts& facts) {
+  return (config.cgroup_parent.empty() ? facts.cgroup_base : config.cgroup_parent) + "/" + config.id;
 }
 
 Result<std::vector<std::string>> resolve_capabilities(const SecurityConfig& security) {
@@ -348,7 +348,7 @@ Result<oci::Spec> build_spec(const SpecInputs& in) {
   if (in.host.cgroups) {
     spec.linux.resources = build_resources(c, in.host);
     add_block_io(in.block_io, *spec.linux.resources);
-    spec.linux.cgroups_path = cgroup_path(c);
+    spec.linux.cgroups_path = cgroup_path(c, in.host);
   }
   for (const auto& d : in.devices) {
     spec.linux.devices.push_back(d.device);

@@ -17,7 +17,9 @@ struct HostFacts {
   bool cgroup_v2 = false;
   bool swap = false;  // the machine has swap
   bool rootless = false;
-  bool cgroups = true;          // this user may make cgroups
+  bool cgroups = true;   // this user may make cgroups
+  bool systemd = false;  // and they are in a unit of systemd's (slice.h)
+  std::string cgroup_base = "/onggi";
   uint64_t memory_total = 0;    // bytes
   uint64_t nofile_hard = 1024;  // this process's hard limit
 };
@@ -70,7 +72,7 @@ Result<oci::Spec> build_spec(const SpecInputs& inputs);
 // The process of the specification: `inputs.config`'s entrypoint and command, behind init where there is one.
 Result<oci::Process> build_process(const SpecInputs& inputs);
 // Below each hierarchy (v1) or the one tree (v2).
-std::string cgroup_path(const ContainerConfig& config);
+std::string cgroup_path(const ContainerConfig& config, const HostFacts& facts);
 // The capability set after cap_drop and cap_add; names as written by people ("net_admin", "CAP_NET_ADMIN",
 // "ALL").
 Result<std::vector<std::string>> resolve_capabilities(const SecurityConfig& security);

@@ -226,6 +226,7 @@ Result<MonitorArgs> monitor_args(Engine& engine, const ContainerConfig& c, int r
   args.body.stdio_owner = c.id_base;
   args.exit_command = engine.own_command({"internal", "exited", c.id});
   args.root_mount = root;
+  args.cgroup = engine.monitors_cgroup();
   return args;
 }
 

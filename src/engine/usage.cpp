@@ -57,10 +57,10 @@ void read_network(int pid, Usage& usage) {
 
 }  // namespace
 
-Result<CgroupFiles> CgroupFiles::of(const ContainerConfig& config) {
+Result<CgroupFiles> CgroupFiles::of(const ContainerConfig& config, const HostFacts& host) {
   CgroupFiles files;
   files.layout_ = TRY(sys::read_cgroups());
-  files.path_ = cgroup_path(config);
+  files.path_ = cgroup_path(config, host);
   return files;
 }
 
@@ -100,9 +100,9 @@ std::optional<uint64_t> CgroupFiles::key(const char* controller, const char* v1,
   return found;
 }
 
-EndEvidence read_evidence(const ContainerConfig& config) {
+EndEvidence read_evidence(const ContainerConfig& config, const HostFacts& host) {
   EndEvidence e;
-  auto found = CgroupFiles::of(config);
+  auto found = CgroupFiles::of(config, host);
   if (!found) return e;
   const CgroupFiles& f = *found;
   e.memory_peak = f.number("memory", "memory.max_usage_in_bytes", "memory.peak").value_or(0);
@@ -128,7 +128,7 @@ EndEvidence read_evidence(const ContainerConfig& config) {
 }
 
 Result<Usage> read_usage(Engine& engine, const ContainerConfig& config, int pid) {
-  CgroupFiles files = TRY(CgroupFiles::of(config));
+  CgroupFiles files = TRY(CgroupFiles::of(config, engine.host()));
   Usage usage;
   if (files.unified())
     usage.cpu_ns = files.key("cpu", "", "", "cpu.stat", "usage_usec").value_or(0) * 1000;

@@ -14,7 +14,7 @@ namespace onggi::engine {
 // The files of one container's cgroup, whichever version the host has.
 class CgroupFiles {
  public:
-  static Result<CgroupFiles> of(const ContainerConfig& config);
+  static Result<CgroupFiles> of(const ContainerConfig& config, const HostFacts& host);
   // Content of the file that is called `v1` in the hierarchy of `controller`, or `v2` in the unified one. An
   // empty name: this version has none. nullopt: it is not there.
   [[nodiscard]] std::optional<std::string> read(const char* controller, const char* v1, const char* v2) const;
@@ -42,7 +42,7 @@ struct Usage {
 
 // Counters for `why`, now: of a container that runs, or one that has just ended and whose cgroup is still
 // there. Members that this kernel does not count stay zero.
-EndEvidence read_evidence(const ContainerConfig& config);
+EndEvidence read_evidence(const ContainerConfig& config, const HostFacts& host);
 
 // kNotFound when it has no cgroup (it does not run). `pid`: of its first process, for the network.
 Result<Usage> read_usage(Engine& engine, const ContainerConfig& config, int pid);
