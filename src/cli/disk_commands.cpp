@@ -38,6 +38,11 @@ uint64_t tree_bytes(std::string path) {
   return bytes;
 }
 
+uint64_t volume_bytes(const engine::Engine& engine, const engine::Volume& v) {
+  uint64_t disk = engine::volume_usage(engine, v);
+  return disk ? disk : tree_bytes(engine::volume_data(engine, v.name));
+}
+
 // --- info ---
 
 const Options& info_options() {
@@ -190,7 +195,7 @@ Result<int> command_df(const Invocation& i) {
                                human_size(bytes), c.age + " ago", c.status, c.name});
   }
   for (const auto& v : TRY(engine::list_volumes(*engine))) {
-    uint64_t bytes = tree_bytes(engine::volume_data(*engine, v.name));
+    uint64_t bytes = volume_bytes(*engine, v);
     size_t users = TRY(engine::volume_users(*engine, v.name)).size();
     volumes.total++;
     volumes.active += users > 0;
@@ -321,7 +326,7 @@ Result<> prune_volumes(engine::Engine& engine, const PruneFilter& f, Pruned& out
   for (const auto& v : TRY(engine::list_volumes(engine))) {
     if (!v.anonymous || !labels_match(f, v.labels) || !TRY(engine::volume_users(engine, v.name)).empty())
       continue;
-    uint64_t bytes = tree_bytes(engine::volume_data(engine, v.name));
+    uint64_t bytes = volume_bytes(engine, v);
     if (!engine::remove_volume(engine, v.name)) continue;  // taken meanwhile
     text += v.name + "\n";
     out.bytes += bytes;

@@ -257,7 +257,11 @@ void write_mounts(Writer& w, engine::Engine& engine, const ContainerConfig& c) {
     w.begin_object();
     w.member("Type", m.type);
     if (m.type == "volume") w.member("Name", m.source);
-    w.member("Source", m.type == "volume" ? engine::volume_data(engine, m.source) : m.source);
+    auto volume = m.type == "volume" ? engine::find_volume(engine, m.source)
+                                     : Result<engine::Volume>(fail(Error::not_found("")));
+    w.member("Source", volume               ? engine::volume_place(engine, *volume)
+                       : m.type == "volume" ? engine::volume_data(engine, m.source)
+                                            : m.source);
     w.member("Destination", m.target);
     if (m.type == "volume") w.member("Driver", "local");
     std::string mode;

@@ -619,6 +619,11 @@ Result<MountConfig> parse_mount(const std::string& text) {
       m.tmpfs_mode = TRY(parse_mode(value, text));
     } else if (key == "volume-driver" && value == "local") {
       continue;
+    } else if (key == "volume-opt") {
+      size_t equals = value.find('=');
+      if (equals == std::string::npos)
+        return fail(Error::invalid("--mount " + text + ": volume-opt is KEY=VALUE, like volume-opt=size=1g"));
+      m.volume_options.push_back({value.substr(0, equals), value.substr(equals + 1)});
     } else if (key != "consistency") {
       return fail(Error::invalid("invalid argument \"" + text + "\" for --mount: unexpected key '" + key +
                                  "' in '" + part + "'"));
@@ -641,6 +646,8 @@ Result<MountConfig> parse_mount(const std::string& text) {
                                  m.source));
   }
   m.anonymous = m.type == "volume" && m.source.empty();
+  if (m.type != "volume" && !m.volume_options.empty())
+    return fail(Error::invalid("cannot mix 'volume-*' options with mount type '" + m.type + "'"));
   return m;
 }
 

@@ -45,7 +45,7 @@ Result<int> command_volume_create(const Invocation& i) {
 Row volume_row(engine::Engine& engine, const engine::Volume& v) {
   std::string labels;
   for (const auto& [key, value] : v.labels) labels += (labels.empty() ? "" : ",") + key + "=" + value;
-  return {{"Driver", v.driver}, {"Name", v.name},   {"Mountpoint", engine::volume_data(engine, v.name)},
+  return {{"Driver", v.driver}, {"Name", v.name},   {"Mountpoint", engine::volume_place(engine, v)},
           {"Scope", "local"},   {"Labels", labels}, {"CreatedAt", v.created}};
 }
 
@@ -58,11 +58,19 @@ std::string volume_document(engine::Engine& engine, const engine::Volume& v) {
   w.member("Driver", v.driver);
   w.key("Labels");
   json_write(w, v.labels);
-  w.member("Mountpoint", engine::volume_data(engine, v.name));
+  w.member("Mountpoint", engine::volume_place(engine, v));
   w.member("Name", v.name);
   w.key("Options");
   json_write(w, v.options);
   w.member("Scope", "local");
+  if (int64_t bytes = engine::volume_bound(v).value_or(0)) {
+    w.key("Status");
+    w.begin_object();
+    w.member("Form", "ext4 in a file");
+    w.member_number("Bound", bytes);
+    w.member_number("OnDisk", static_cast<int64_t>(engine::volume_usage(engine, v)));
+    w.end_object();
+  }
   w.end_object();
   return w.take();
 }

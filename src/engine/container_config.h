@@ -30,7 +30,8 @@ struct MountConfig {
   int64_t tmpfs_size = 0;   // bytes; 0: the default of the profile
   uint32_t tmpfs_mode = 0;  // 0: 01777
   std::vector<std::string> options;
-  bool anonymous = false;  // volume without a name of its user's: removed with the container
+  bool anonymous = false;         // volume without a name of its user's: removed with the container
+  oci::StringMap volume_options;  // for a volume that is made with the container
 };
 
 struct DeviceConfig {
@@ -193,7 +194,7 @@ struct JsonFields<engine::MountConfig> {
        json_field<&T::ids>("ids"), json_field<&T::no_copy>("noCopy"),
        json_field<&T::recursive>("recursive", JsonEmit::kAlways), json_field<&T::tmpfs_size>("tmpfsSize"),
        json_field<&T::tmpfs_mode>("tmpfsMode"), json_field<&T::options>("options"),
-       json_field<&T::anonymous>("anonymous")});
+       json_field<&T::anonymous>("anonymous"), json_field<&T::volume_options>("volumeOptions")});
 };
 template <>
 struct JsonFields<engine::DeviceConfig> {

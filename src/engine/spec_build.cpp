@@ -330,7 +330,7 @@ Result<oci::Spec> build_spec(const SpecInputs& in) {
   oci::Spec spec;
   spec.oci_version = oci::kSpecVersion;
   spec.has_linux = true;
-  spec.root = {"rootfs", c.read_only};
+  spec.root = {in.root, c.read_only};
   if (!is_host(c.uts_mode) && in.shared.uts.empty()) {
     spec.hostname = c.hostname.empty() ? c.id.substr(0, 12) : c.hostname;
     spec.domainname = c.domainname;

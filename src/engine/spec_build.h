@@ -62,8 +62,9 @@ struct SpecInputs {
   std::vector<ResolvedDevice> devices;
   ResolvedBlockIo block_io;
   SharedNamespaces shared;
-  std::string directory;  // of the container's own files: hosts, hostname, resolv.conf
-  std::string init;       // host path of the init program; empty: none
+  std::string root = "rootfs";  // path of its root, below the bundle
+  std::string directory;        // of the container's own files: hosts, hostname, resolv.conf
+  std::string init;             // host path of the init program; empty: none
 };
 
 // Errors: unknown capability, rlimit or sysctl that its namespaces do not own.

@@ -23,6 +23,7 @@
 #include "engine/slice.h"
 #include "engine/users.h"
 #include "engine/volume_fill.h"
+#include "engine/volume_mounts.h"
 #include "engine/volumes.h"
 #include "oci/emit.h"
 
@@ -45,11 +46,16 @@ Result<> check_owner(const ContainerConfig& c, const MountConfig& m, uint32_t ow
                 "(as nobody)"));
 }
 
-Result<ResolvedMount> resolve_mount(Engine& engine, const ContainerConfig& c, const MountConfig& m) {
+Result<ResolvedMount> resolve_mount(Engine& engine, const ContainerConfig& c, const MountConfig& m,
+                                    const VolumeMounts& volumes) {
   ResolvedMount r;
   r.config = &m;
   if (m.type == "tmpfs") return r;
   r.is_volume = m.type == "volume";
+  if (const std::string* name = volumes.name_of(m)) {
+    r.source = engine.paths().live(c.id) + "/rootfs/" + *name + "/data";
+    return r;
+  }
   r.source = r.is_volume ? volume_data(engine, m.source) : m.source;
   struct stat st;
   if (::stat(r.source.c_str(), &st) < 0) {
@@ -154,12 +160,12 @@ Result<SharedNamespaces> resolve_shared(Engine& engine, const ContainerConfig& c
   return shared;
 }
 
-Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
+Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root, const VolumeMounts& volumes) {
   SpecInputs in;
   in.config = &c;
   in.host = engine.host();
   in.user = TRY(resolve_user(root, c.user, c.group_add));
-  for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, c, m)));
+  for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, c, m, volumes)));
   for (const auto& d : c.devices) in.devices.push_back(TRY(resolve_device(d)));
   if (c.security.privileged) {
     auto all = TRY(all_devices());
@@ -167,6 +173,7 @@ Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
   }
   in.block_io = TRY(resolve_block_io(c.resources));
   in.shared = TRY(resolve_shared(engine, c));
+  in.root = volumes.root_path();
   in.directory = engine.paths().container(c.id);
   if (c.init) {
     in.init = engine.paths().libexec + "/onggi-init";
@@ -177,8 +184,9 @@ Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root) {
   return in;
 }
 
-Result<std::string> make_spec(Engine& engine, const ContainerConfig& c, int root) {
-  SpecInputs in = TRY(gather(engine, c, root));
+Result<std::string> make_spec(Engine& engine, const ContainerConfig& c, int root,
+                              const VolumeMounts& volumes) {
+  SpecInputs in = TRY(gather(engine, c, root, volumes));
   oci::Spec spec = TRY(build_spec(in));
   std::string text = oci::emit_spec(spec, "");
   const std::string& own = c.security.seccomp;
@@ -192,13 +200,13 @@ Result<std::string> make_spec(Engine& engine, const ContainerConfig& c, int root
 
 // --- the launch ---
 
-Result<> prepare_bundle(Engine& engine, const ContainerConfig& c, int root) {
+Result<> prepare_bundle(Engine& engine, const ContainerConfig& c, int root, const VolumeMounts& volumes) {
   std::string live = engine.paths().live(c.id);
   if (::mkdir((live + "/rootfs").c_str(), 0700) < 0 && errno != EEXIST)
     return fail(Error::os("make the directory", live + "/rootfs"));
   for (const char* name : {"/exit.json", "/pid", "/control.sock", "/attach.sock"})
     (void)::unlink((live + name).c_str());
-  std::string spec = TRY(make_spec(engine, c, root));
+  std::string spec = TRY(make_spec(engine, c, root, volumes));
   return write_file(live + "/config.json", spec, O_CREAT | O_TRUNC, 0600);
 }
 
@@ -235,15 +243,31 @@ void clean_remains(Engine& engine, const std::string& id) {
   (void)call_runtime(engine.paths(), {"delete", "--force", id});
 }
 
+// The cgroup for monitors may be removed between the look at it and the clone into it, when the last container
+// of all has just ended.
+Result<MonitorClient> launch_monitor(Engine& engine, MonitorArgs& args) {
+  for (int tries = 0;; tries++) {
+    auto monitor = MonitorClient::launch(engine.paths(), args);
+    bool gone = !monitor && args.cgroup >= 0 &&
+                (monitor.error().os_errno() == ENOENT || monitor.error().os_errno() == ENODEV);
+    constexpr int kMost = 5;
+    if (!gone || tries == kMost) return monitor;
+    ensure_slice(engine);
+    args.cgroup = engine.monitors_cgroup();
+  }
+}
+
 Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const ContainerConfig& c,
                                 ContainerState& state, const StartOptions& options) {
   StartedContainer started;
   ensure_slice(engine);
   MountFd root = TRY(mount_root(engine, c, {}));
   TRY_VOID(fill_volumes(engine, c));
-  TRY_VOID(prepare_bundle(engine, c, root.get()));
+  VolumeMounts volumes = TRY(VolumeMounts::open(engine, c));
+  TRY_VOID(prepare_bundle(engine, c, root.get(), volumes));
+  if (!volumes.empty()) root = TRY(volumes.bundle_with(root.get()));
   MonitorArgs args = TRY(monitor_args(engine, c, root.get()));
-  started.monitor = TRY(MonitorClient::launch(engine.paths(), args));
+  started.monitor = TRY(launch_monitor(engine, args));
   if (options.attach) started.attach = TRY(connect_attach(args.directory));
   state.status = "running";
   state.pid = started.monitor.container_pid();

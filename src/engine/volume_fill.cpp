@@ -18,9 +18,16 @@ namespace onggi::engine {
 
 namespace {
 
+// Where "data" is, and the mark of a copy that goes on: the volume's directory, or its own file system.
+Result<UniqueFd> parent_of(Engine& engine, const Volume& volume, const OpenVolume& open) {
+  if (open.mount) return open_at(open.mount.get(), ".", O_RDONLY | O_DIRECTORY);
+  return open_at(AT_FDCWD, volume_data(engine, volume.name) + "/..", O_RDONLY | O_DIRECTORY);
+}
+
 Result<> fill_one(Engine& engine, const MountConfig& m, int image) {
   Volume volume = TRY(find_volume(engine, m.source));
-  UniqueFd data = TRY(open_at(AT_FDCWD, volume_data(engine, m.source), O_RDONLY | O_DIRECTORY));
+  OpenVolume open = TRY(open_volume(engine, volume));
+  UniqueFd data = std::move(open.data);
   // Two containers that start at once with a new volume: one fills it, the other finds it full.
   if (::flock(data.get(), LOCK_EX) < 0) return fail(Error::os("lock the volume", m.source));
   volume = TRY(find_volume(engine, m.source));
@@ -28,10 +35,9 @@ Result<> fill_one(Engine& engine, const MountConfig& m, int image) {
   auto from = sys::open_in_root(image, m.target, O_RDONLY | O_DIRECTORY);
   if (from) {
     // What an interrupted copy left is made again.
-    std::string path = volume_data(engine, m.source);
     struct stat st;
-    bool partial = ::stat((path + "/../filling").c_str(), &st) == 0;
-    UniqueFd parent = TRY(open_at(AT_FDCWD, path + "/..", O_RDONLY | O_DIRECTORY));
+    UniqueFd parent = TRY(parent_of(engine, volume, open));
+    bool partial = ::fstatat(parent.get(), "filling", &st, AT_SYMLINK_NOFOLLOW) == 0;
     if (!partial) TRY_VOID(write_file_at(parent.get(), "filling", "", O_CREAT));
     if (partial) {
       TRY_VOID(sys::remove_tree(parent.get(), "data"));
@@ -46,12 +52,13 @@ Result<> fill_one(Engine& engine, const MountConfig& m, int image) {
   return save_volume(engine, volume);
 }
 
-bool is_empty(const std::string& path) {
+bool is_empty(UniqueFd fd) {
   struct Closer {
     void operator()(DIR* d) const { ::closedir(d); }
   };
-  std::unique_ptr<DIR, Closer> dir(::opendir(path.c_str()));
+  std::unique_ptr<DIR, Closer> dir(::fdopendir(fd.get()));
   if (!dir) return false;
+  (void)fd.release();
   while (dirent* e = ::readdir(dir.get()))
     if (e->d_name[0] != '.' || (e->d_name[1] && (e->d_name[1] != '.' || e->d_name[2]))) return false;
   return true;
@@ -65,9 +72,11 @@ Result<> fill_volumes(Engine& engine, const ContainerConfig& config) {
     if (m.type != "volume" || m.no_copy) continue;
     Volume volume = TRY(find_volume(engine, m.source));
     if (volume.filled) continue;
-    std::string path = volume_data(engine, m.source);
+    OpenVolume open = TRY(open_volume(engine, volume));
+    UniqueFd parent = TRY(parent_of(engine, volume, open));
     struct stat st;
-    if (!is_empty(path) && ::stat((path + "/../filling").c_str(), &st) < 0) continue;
+    bool partial = ::fstatat(parent.get(), "filling", &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!is_empty(std::move(open.data)) && !partial) continue;
     if (!image) image = TRY(mount_image(engine, config));
     TRY_VOID(fill_one(engine, m, image.get()));
   }

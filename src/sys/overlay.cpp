@@ -2,18 +2,15 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <memory>
 #include <utility>
 
 #include "base/file.h"
 #include "sys/mount.h"
-#include "sys/process.h"
+#include "sys/private_mounts.h"
 
 #ifndef FSCONFIG_SET_FD
 #define FSCONFIG_SET_FD 5
@@ -110,12 +107,6 @@ Attempt mount_overlay_by_descriptors(const OverlayArgs& args) {
 
 // --- by names ---
 
-Result<> attach_below(int mount, int directory, const std::string& name) {
-  if (::mkdirat(directory, name.c_str(), 0700) < 0) return fail(Error::os("make a mount point", name));
-  if (::syscall(SYS_move_mount, mount, "", directory, name.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
-  return fail(Error::os("attach a layer of the overlay at", name));
-}
-
 // The options of mount(2). Names are numbers, so nothing in them needs an escape.
 std::string overlay_options(const OverlayArgs& args) {
   std::string options = "lowerdir=";
@@ -127,17 +118,11 @@ std::string overlay_options(const OverlayArgs& args) {
   return options;
 }
 
-// In a mount namespace of its own. The tmpfs goes over "/": it hides nothing from a process that works by
-// descriptors and from its own directory, and needs no place on the host.
-Result<MountFd> assemble_by_names(const OverlayArgs& args) {
-  TRY_VOID(make_mounts_slave());
-  MountFd place = TRY(mount_file_system("tmpfs", "onggi", {"size=1m"}, 0));
-  TRY_VOID(attach_mount(place.get(), "/"));
-  if (::fchdir(place.get()) < 0) return fail(Error::os("enter", "the overlay's tmpfs"));
+Result<MountFd> assemble_by_names(const OverlayArgs& args, int place) {
   for (size_t i = 0; i < args.lowers.size(); i++)
-    TRY_VOID(attach_below(args.lowers[i], place.get(), std::to_string(i)));
-  if (args.writable >= 0) TRY_VOID(attach_below(args.writable, place.get(), "w"));
-  if (::mkdirat(place.get(), "m", 0700) < 0) return fail(Error::os("make a mount point", "m"));
+    TRY_VOID(attach_below(args.lowers[i], place, std::to_string(i)));
+  if (args.writable >= 0) TRY_VOID(attach_below(args.writable, place, "w"));
+  if (::mkdirat(place, "m", 0700) < 0) return fail(Error::os("make a mount point", "m"));
   std::string options = overlay_options(args);
   constexpr size_t kPage = 4096;
   if (options.size() >= kPage)
@@ -149,39 +134,11 @@ Result<MountFd> assemble_by_names(const OverlayArgs& args) {
     return fail(
         Error(ErrorKind::kOs, "mount the overlay: " + errno_text(e) + " (the kernel's log says why)", e));
   }
-  long copy = ::syscall(SYS_open_tree, place.get(), "m", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  if (copy < 0) return fail(Error::os("detach the mount", "overlay"));
-  return MountFd(static_cast<int>(copy));
+  return detach_copy(place, "m", false);
 }
 
-struct Helper {
-  const OverlayArgs& args;
-  Result<MountFd> mount = fail(Error::internal("the process that mounts the overlay was killed"));
-};
-
-int helper_main(void* data) {
-  auto& helper = *static_cast<Helper*>(data);
-  helper.mount = assemble_by_names(helper.args);
-  return 0;
-}
-
-// The process shares memory and descriptors with this one, which waits for it (as in vfork): what it opens
-// and writes is here at once. Of its own it has the mount namespace, root and working directory. No signal is
-// taken in between: a handler would run in both.
 Result<MountFd> mount_overlay_by_names(const OverlayArgs& args) {
-  constexpr size_t kStackSize = 256 << 10;
-  auto stack = std::make_unique<char[]>(kStackSize);
-  Helper helper{args};
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, &before);
-  int pid = ::clone(helper_main, stack.get() + kStackSize,
-                    CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | SIGCHLD, &helper);
-  int e = errno;
-  ::sigprocmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return fail(Error::os("make a mount namespace for the overlay", "", e));
-  TRY_VOID(wait_pid(pid));
-  return std::move(helper.mount);
+  return with_private_mounts([&](int place) { return assemble_by_names(args, place); });
 }
 
 }  // namespace
