@@ -35,6 +35,8 @@ class Engine {
   [[nodiscard]] int monitors_cgroup() const { return monitors_cgroup_.get(); }
   void set_monitors_cgroup(UniqueFd cgroup) { monitors_cgroup_ = std::move(cgroup); }
   // Deletes what was removed, in a process of its own.
+  // Executed, not forked: SQLite's connections do not outlive a fork, not even for a process that opens its
+  // own.
   void sweep_in_background() const { run_in_background({"internal", "sweep"}); }
 
  private:

@@ -175,6 +175,20 @@ Result<> run_in_child(const int (&stdio)[3], const std::function<bool(std::strin
   return fail(Error(ErrorKind::kOs, words));
 }
 
+void run_detached(const std::function<void()>& body) {
+  if (::fork() != 0) return;
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  (void)::setsid();
+  (void)!::chdir("/");
+  int null = ::open("/dev/null", O_RDWR);
+  for (int i = 0; i < 3; i++) (void)::dup2(null, i);
+  (void)::close_range(3, ~0U, 0);
+  body();
+  ::_exit(0);
+}
+
 Result<PidFd> pidfd_open(int pid) {
   long fd = syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0) return fail(Error::os("open a pidfd of process", std::to_string(pid)));

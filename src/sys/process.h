@@ -57,6 +57,11 @@ Result<Spawned> spawn(const SpawnArgs& args);
 // caller's memory.
 Result<> run_in_child(const int (&stdio)[3], const std::function<bool(std::string& words)>& body);
 
+// The same without waiting: `body` goes on in a session of its own with nothing of the caller's descriptors;
+// whoever reaps the caller's orphans reaps it. Whether it could be started is not told: it is for work that
+// the next command would do as well.
+void run_detached(const std::function<void()>& body);
+
 Result<PidFd> pidfd_open(int pid);
 // ESRCH is reported as kNotFound.
 Result<> pidfd_signal(int pidfd, int signal);
