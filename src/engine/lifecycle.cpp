@@ -517,6 +517,14 @@ Result<> recover_containers(Engine& engine, bool restart) {
     auto now = dir->state();
     if (!config || !last || !now) continue;
     bool ran = last->status == "running" || last->status == "restarting" || last->status == "starting";
+    if (ran && now->status == "running" && sys::start_time(now->pid) != now->pid_start) {
+      // The container has ended and its monitor is at the last word, or dying: what comes after this command
+      // is to find it settled.
+      dir->unlock();
+      constexpr int kLastWordMs = 5000;
+      if (auto monitor = sys::pidfd_open(now->monitor)) (void)sys::wait_exited(monitor->get(), kLastWordMs);
+      if (!dir->lock(100) || !(now = dir->state())) continue;
+    }
     if (!ran || (now->status == "running")) continue;
     if (now->status != "exited") now->status = "exited";
     (void)call_runtime(engine.paths(), {"delete", "--force", id});
