@@ -75,6 +75,8 @@ const std::vector<Command>& volume_commands();
 const std::vector<Command>& system_commands();
 const std::vector<Command>& internal_commands();
 const std::vector<Command>& stack_config_commands();
+const std::vector<Command>& stack_up_commands();
+const std::vector<Command>& stack_query_commands();
 
 int main(int argc, char** argv);
 

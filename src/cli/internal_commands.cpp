@@ -16,7 +16,9 @@ Result<int> command_exited(const Invocation& i) {
 
 Result<int> command_sweep(const Invocation& i) {
   auto engine = TRY(i.engine());
-  TRY_VOID(engine::sweep(*engine));
+  TRY_VOID(engine->containers().sweep(true, {},
+                                      [&](const std::string& id) { engine::finish_removed(*engine, id); }));
+  TRY(TRY(engine->images())->sweep());
   return 0;
 }
 

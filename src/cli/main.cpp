@@ -126,6 +126,59 @@ Result<int> dispatch(const Command& c, Invocation invocation, const std::vector<
   return c.run(invocation);
 }
 
+// Words that are an engine's and a stack's. The engine's win, unless what they name is no container of its
+// and a service of the Compose file at hand is meant; with --file, --project-name or another option of stacks
+// before the command, the stack's is meant anyway.
+constexpr const char* kShared[] = {"ps",   "logs",   "exec", "restart", "pull",    "events", "wait",
+                                   "port", "cp",     "kill", "pause",   "unpause", "start",  "stop",
+                                   "rm",   "create", "run",  "images",  "top"};
+
+bool is_shared(const std::string& word) {
+  for (const char* shared : kShared)
+    if (word == shared) return true;
+  return false;
+}
+
+// The first word that names a container, of a command that takes some.
+std::string named_container(const Invocation& i, const Command& c) {
+  std::string usage = c.usage;
+  const auto& words = i.args.words();
+  if (words.empty()) return {};
+  if (usage.starts_with("CONTAINER")) return words[0];
+  if (names_of(c)[0] != "cp") return {};
+  for (const auto& w : words)
+    if (size_t colon = w.find(':'); colon != std::string::npos && w[0] != '/' && w[0] != '.')
+      return w.substr(0, colon);
+  return {};
+}
+
+// The stack's command of the same word, when that is what is meant.
+const Command* stack_meaning(const Command& c, const Invocation& base,
+                             const std::vector<std::string>& words) {
+  std::string name = names_of(c)[0];
+  if (!is_shared(name)) return nullptr;
+  auto as_stack = [&]() -> const Command* {
+    size_t used = 0;
+    return find_command({"stack", name}, used);
+  };
+  if (name == "top" && words.empty()) return as_stack();
+  for (const char* option : {"file", "project-name", "project-directory", "env-file", "profile"})
+    if (base.global.has(option)) return as_stack();
+  Invocation look = base;
+  auto args = Args::parse(c.options(), words, c.program);
+  if (!args) return nullptr;
+  look.args = std::move(*args);
+  std::string container = named_container(look, c);
+  if (container.empty() || !names_service(look, container)) return nullptr;
+  auto engine = look.engine();
+  if (!engine) return nullptr;
+  // A service's name may also be the beginning of some container's id; that is not what was meant.
+  auto dir = (*engine)->containers().find(container);
+  auto config = dir ? dir->config() : Result<engine::ContainerConfig>(fail(dir.error()));
+  bool exact = config && (config->name == container || config->id == container);
+  return exact ? nullptr : as_stack();
+}
+
 int report(const Error& error, int code) {
   print_error("onggi: " + error.text());
   return code;
@@ -150,7 +203,7 @@ const std::vector<Command>& command_table() {
          {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
           &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &document_commands(),
           &commit_commands(), &image_commands(), &volume_commands(), &system_commands(), &internal_commands(),
-          &stack_config_commands()})
+          &stack_config_commands(), &stack_up_commands(), &stack_query_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
@@ -186,7 +239,9 @@ int main(int argc, char** argv) {
   invocation.paths = {global->get("root"), global->get("run")};
   invocation.debug = global->flag("debug");
   invocation.global = std::move(*global);
-  auto code = dispatch(*command, std::move(invocation), {rest.begin() + static_cast<long>(used), rest.end()});
+  std::vector<std::string> own(rest.begin() + static_cast<long>(used), rest.end());
+  if (const Command* other = stack_meaning(*command, invocation, own)) command = other;
+  auto code = dispatch(*command, std::move(invocation), own);
   if (code) return *code;
   return report(code.error(), command->program ? kEngineFailed : 1);
 }

@@ -34,6 +34,14 @@ struct MountConfig {
   oci::StringMap volume_options;  // for a volume that is made with the container
 };
 
+// A file of the stack's (a config or secret): its bytes lie in the container's directory as files/N; each
+// start puts them into a tmpfs with owner and mode, and mounts them read-only.
+struct FileConfig {
+  std::string target;  // absolute, in the container
+  uint32_t uid = 0, gid = 0;
+  uint32_t mode = 0444;
+};
+
 struct DeviceConfig {
   std::string host, container, access;  // access: letters of "rwm"
 };
@@ -72,7 +80,9 @@ struct HealthConfig {
 
 struct RestartPolicy {
   std::string name;     // "no", "always", "on-failure", "unless-stopped"
-  int64_t maximum = 0;  // on-failure: how often; 0: without bound
+  int64_t maximum = 0;  // how often; 0: without bound
+  int64_t delay = 0;    // nanoseconds between end and start; 0: 100 ms, doubled each time
+  int64_t window = 0;   // a run of so many nanoseconds counts as recovered; 0: ten seconds
 };
 
 // Rows of the default profile that were relaxed (security.md); each is named by `inspect --isolation`.
@@ -125,6 +135,7 @@ struct ContainerConfig {
   std::vector<std::string> dns, dns_search, dns_options, group_add, expose;
   std::string log_driver;  // "json-file", "journald", "none"
   std::vector<MountConfig> mounts;
+  std::vector<FileConfig> files;
   std::vector<std::string> volumes_from;  // only until create has resolved them
   std::vector<DeviceConfig> devices;
   std::vector<std::string> device_rules;
@@ -165,7 +176,6 @@ struct ContainerState {
   int64_t oom_kills = 0;
   int64_t restarts = 0;
   bool stopped_by_user = false;  // `stop` or `kill`: no restart
-  bool removing = false;         // killed by a removal: its sweeper gives back what the runtime has
   std::string boot_id;           // of the machine's boot in which it ran
   std::string stopped_by;        // evidence for `why`: "stop by uid 0 (pid 1 ...)"
   EndEvidence evidence;          // of the last run that ended
@@ -196,6 +206,13 @@ struct JsonFields<engine::MountConfig> {
        json_field<&T::recursive>("recursive", JsonEmit::kAlways), json_field<&T::tmpfs_size>("tmpfsSize"),
        json_field<&T::tmpfs_mode>("tmpfsMode"), json_field<&T::options>("options"),
        json_field<&T::anonymous>("anonymous"), json_field<&T::volume_options>("volumeOptions")});
+};
+template <>
+struct JsonFields<engine::FileConfig> {
+  using T = engine::FileConfig;
+  static constexpr auto kTable =
+      std::to_array<JsonRow>({json_field<&T::target>("target"), json_field<&T::uid>("uid"),
+                              json_field<&T::gid>("gid"), json_field<&T::mode>("mode", JsonEmit::kAlways)});
 };
 template <>
 struct JsonFields<engine::DeviceConfig> {
@@ -254,7 +271,8 @@ template <>
 struct JsonFields<engine::RestartPolicy> {
   using T = engine::RestartPolicy;
   static constexpr auto kTable =
-      std::to_array<JsonRow>({json_field<&T::name>("name"), json_field<&T::maximum>("maximum")});
+      std::to_array<JsonRow>({json_field<&T::name>("name"), json_field<&T::maximum>("maximum"),
+                              json_field<&T::delay>("delay"), json_field<&T::window>("window")});
 };
 template <>
 struct JsonFields<engine::SecurityConfig> {
@@ -320,6 +338,7 @@ struct JsonFields<engine::ContainerConfig> {
                                                          json_field<&T::publish_all>("publishAll"),
                                                          json_field<&T::log_driver>("logDriver"),
                                                          json_field<&T::mounts>("mounts"),
+                                                         json_field<&T::files>("files"),
                                                          json_field<&T::devices>("devices"),
                                                          json_field<&T::device_rules>("deviceRules"),
                                                          json_field<&T::rlimits>("rlimits"),
@@ -355,7 +374,7 @@ struct JsonFields<engine::ContainerState> {
        json_field<&T::signal>("signal"), json_field<&T::oom_kills>("oomKills"),
        json_field<&T::restarts>("restarts"), json_field<&T::stopped_by_user>("stoppedByUser"),
        json_field<&T::boot_id>("bootId"), json_field<&T::stopped_by>("stoppedBy"),
-       json_field<&T::evidence>("evidence"), json_field<&T::removing>("removing")});
+       json_field<&T::evidence>("evidence")});
 };
 template <>
 struct JsonFields<engine::HealthResult> {

@@ -10,6 +10,7 @@
 #include "base/scope.h"
 #include "engine/clock.h"
 #include "engine/events.h"
+#include "engine/granted_files.h"
 #include "engine/volumes.h"
 #include "engine/writable.h"
 
@@ -251,6 +252,7 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
   if (!warning.empty()) created.warnings.push_back(warning);
   TRY_VOID(write_own_files(c, claim.dir.fd()));
+  TRY_VOID(keep_granted_files(claim.dir.fd(), request.file_contents));
   TRY_VOID(create_volumes_of(engine, c, undo));
   TRY_VOID(claim.commit(c));
   undo.commit();

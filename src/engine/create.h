@@ -17,6 +17,7 @@ struct CreateRequest {
   std::optional<std::vector<std::string>> entrypoint;  // --entrypoint: also drops the image's command
   std::string pull;                                    // "missing" (default), "always", "never"
   std::string platform;
+  std::vector<std::string> file_contents;  // of config.files, in their order
   // Makes an image come here: called when it is missing (or always). The error is the worker's.
   std::function<Result<>(const std::string& reference, const std::string& platform)> pull_image;
 };

@@ -56,6 +56,12 @@ Result<> Engine::enter_user_namespace(const std::vector<std::string>& hints) {
   return sys::enter_own_user_namespace();
 }
 
+void Engine::after_fork() {
+  // Not closed: closing would speak to the database on the parent's behalf.
+  if (images_) (void)new std::optional<image::Store>(std::move(images_));
+  images_.reset();
+}
+
 Result<image::Store*> Engine::images() {
   if (!images_) images_ = TRY_CTX(image::Store::open(paths_.root), "open the image store");
   return &*images_;

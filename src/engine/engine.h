@@ -24,6 +24,9 @@ class Engine {
 
   [[nodiscard]] const Paths& paths() const { return paths_; }
   [[nodiscard]] ContainerStore& containers() { return containers_; }
+  // For a process that was forked from one with an engine: what must not be shared with the parent (the
+  // store's database) is left to it, and opened anew at first use.
+  void after_fork();
   // Opened at first use: `ps`, `stop` and `logs` never need it.
   Result<image::Store*> images();
   [[nodiscard]] const HostFacts& host();
@@ -35,9 +38,11 @@ class Engine {
   [[nodiscard]] int monitors_cgroup() const { return monitors_cgroup_.get(); }
   void set_monitors_cgroup(UniqueFd cgroup) { monitors_cgroup_ = std::move(cgroup); }
   // Deletes what was removed, in a process of its own.
-  // Executed, not forked: SQLite's connections do not outlive a fork, not even for a process that opens its
-  // own.
-  void sweep_in_background() const { run_in_background({"internal", "sweep"}); }
+  void sweep_in_background() const {
+    if (!sweeps_held_) run_in_background({"internal", "sweep"});
+  }
+  // While held, removals leave sweeping to whoever holds: one sweep instead of a hundred.
+  void hold_sweeps(bool held) { sweeps_held_ = held; }
 
  private:
   Result<> enter_user_namespace(const std::vector<std::string>& hints);
@@ -47,6 +52,7 @@ class Engine {
   std::optional<image::Store> images_;
   std::optional<HostFacts> host_;
   UniqueFd monitors_cgroup_;
+  bool sweeps_held_ = false;
 };
 
 }  // namespace onggi::engine

@@ -17,6 +17,7 @@
 #include "base/scope.h"
 #include "engine/clock.h"
 #include "engine/events.h"
+#include "engine/granted_files.h"
 #include "engine/lifecycle.h"
 #include "engine/rootfs.h"
 #include "engine/runtime_call.h"
@@ -166,6 +167,7 @@ Result<SpecInputs> gather(Engine& engine, const ContainerConfig& c, int root, co
   in.host = engine.host();
   in.user = TRY(resolve_user(root, c.user, c.group_add));
   for (const auto& m : c.mounts) in.mounts.push_back(TRY(resolve_mount(engine, c, m, volumes)));
+  TRY_VOID(lay_out_granted_files(engine.paths(), c, in));
   for (const auto& d : c.devices) in.devices.push_back(TRY(resolve_device(d)));
   if (c.security.privileged) {
     auto all = TRY(all_devices());
