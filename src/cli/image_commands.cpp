@@ -25,6 +25,9 @@ constexpr auto kList = OptionKind::kList;
 constexpr const char* kAuthFileHelp =
     "Credentials file (default: ~/.docker/config.json, then podman's auth.json)";
 constexpr const char* kCaFileHelp = "Certificate authority of the registry, beside certs.d and the system's";
+constexpr const char* kFormHelp =
+    "Form of layers on disk: directory, erofs (a tar and its index), auto (default: $ONGGI_STORAGE_FORM, or "
+    "directory)";
 constexpr const char* kMaxLayerHelp = "Refuse layers that unpack to more than this (default: 128g)";
 
 Result<uint64_t> max_layer_bytes(const Invocation& i) {
@@ -43,14 +46,16 @@ const Options& pull_options() {
       {"max-layer-size", 0, kValue, "bytes", kMaxLayerHelp},
       {"disable-content-trust", 0, kSwitch, "", "Accepted for compatibility: digests are always verified"},
       {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"},
-      {"quiet", 'q', kSwitch, "", "Suppress verbose output"}};
+      {"quiet", 'q', kSwitch, "", "Suppress verbose output"},
+      {"storage-form", 0, kValue, "string", kFormHelp, "", "directory erofs auto"}};
   return kOptions;
 }
 
 Result<int> command_pull(const Invocation& i) {
   auto engine = TRY(i.engine());
-  PullOptions options{i.args.get("platform"), i.args.flag("quiet"), i.args.flag("all-tags"),
-                      i.args.get("authfile"), i.args.get("cacert"), TRY(max_layer_bytes(i))};
+  PullOptions options{i.args.get("platform"),    i.args.flag("quiet"), i.args.flag("all-tags"),
+                      i.args.get("authfile"),    i.args.get("cacert"), TRY(max_layer_bytes(i)),
+                      i.args.get("storage-form")};
   image::Reference name = TRY(options.all_tags ? image::Reference::parse_untagged(i.args.words()[0])
                                                : image::Reference::parse(i.args.words()[0]));
   image::TransferEvent result = TRY(pull_image(*engine, i.args.words()[0], options));
@@ -95,7 +100,8 @@ const Options& load_options() {
       {"input", 'i', kValue, "string",
        "Read from a file or oci:DIR, oci-archive:FILE, docker-archive:FILE (default: STDIN)", "", "file"},
       {"platform", 0, kValue, "string", "Load only the given platform variant"},
-      {"quiet", 'q', kSwitch, "", "Suppress the load output"}};
+      {"quiet", 'q', kSwitch, "", "Suppress the load output"},
+      {"storage-form", 0, kValue, "string", kFormHelp, "", "directory erofs auto"}};
   return kOptions;
 }
 
@@ -104,6 +110,7 @@ Result<int> command_load(const Invocation& i) {
   image::TransferRequest request;
   request.operation = "load";
   request.path = i.args.get("input", "-");
+  request.storage_form = i.args.get("storage-form");
   request.max_layer_bytes = TRY(max_layer_bytes(i));
   request.platform = i.args.get("platform");
   if (request.path == "-" && ::isatty(STDIN_FILENO))

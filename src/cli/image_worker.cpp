@@ -38,6 +38,7 @@ Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::strin
   request.auth_file = options.auth_file;
   request.ca_file = options.ca_file;
   request.max_layer_bytes = options.max_layer_bytes;
+  request.storage_form = options.storage_form;
   image::TransferEvent result = TRY(transfer(engine, std::move(request), options.quiet));
   engine::record_event(engine.paths(), {"image", "pull", name.canonical(), name.familiar(), "", {}});
   return result;

@@ -14,6 +14,7 @@ struct PullOptions {
   bool all_tags = false;
   std::string auth_file, ca_file;
   uint64_t max_layer_bytes = 0;  // 0: the default budget
+  std::string storage_form;      // TransferRequest's
 };
 Result<image::TransferEvent> pull_image(engine::Engine& engine, const std::string& reference,
                                         const PullOptions& options);

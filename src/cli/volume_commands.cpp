@@ -18,7 +18,7 @@ const Options& create_volume_options() {
   static const Options kOptions = {{"driver", 'd', kValue, "string", "Specify volume driver name (local)"},
                                    {"label", 0, kList, "list", "Set metadata for a volume"},
                                    {"name", 0, kValue, "string", "Specify volume name"},
-                                   {"opt", 'o', kList, "map", "Set driver specific options"}};
+                                   {"opt", 'o', kList, "map", "Set driver specific options (size=BYTES: a bound, like size=1g)"}};
   return kOptions;
 }
 

@@ -24,8 +24,10 @@ struct Lower {
 
 Result<std::vector<Lower>> open_lowers(Store& store, const ImageRecord& image);
 
-// Whether this host can make and mount EROFS layers: mkfs.erofs >= 1.8 (--tar=i) and a kernel that mounts a
-// file. The reason when it cannot.
+// Whether this process can mount EROFS layers. The reason when it cannot.
 Result<> erofs_supported();
+// The layer in the directory `layer`, detached: from its files where the kernel takes them (6.12), else from
+// loop devices.
+Result<MountFd> mount_erofs(const std::string& layer);
 
 }  // namespace onggi::image

@@ -55,8 +55,11 @@ struct TransferRequest {
   std::vector<RegistryOptions> registries;  // empty: what the registries file says (RegistriesFile)
   uint32_t parallel = 0;                    // layers at once; 0: the default
   uint64_t max_layer_bytes = 0;             // 0: the default budget
-  bool repair = false;                      // check
-  bool wait_durable = false;                // the result comes only when it would survive a power cut
+  // pull, load: "directory", "erofs", "auto" (erofs where this host can); empty: $ONGGI_STORAGE_FORM, else
+  // directory.
+  std::string storage_form;
+  bool repair = false;        // check
+  bool wait_durable = false;  // the result comes only when it would survive a power cut
 };
 
 struct TransferEvent {
@@ -122,6 +125,7 @@ struct JsonFields<image::TransferRequest> {
                               json_field<&T::registries>("registries"),
                               json_field<&T::parallel>("parallel"),
                               json_field<&T::max_layer_bytes>("maxLayerBytes"),
+                              json_field<&T::storage_form>("storageForm"),
                               json_field<&T::repair>("repair"),
                               json_field<&T::wait_durable>("waitDurable")});
 };

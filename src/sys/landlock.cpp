@@ -34,7 +34,7 @@ int landlock_abi() {
   return abi < 0 ? 0 : static_cast<int>(abi);
 }
 
-Result<bool> restrict_to_directories(const std::vector<int>& writable) {
+Result<bool> restrict_to_directories(const std::vector<int>& writable, const std::vector<int>& programs) {
   int abi = landlock_abi();
   if (abi == 0) return false;
   Attributes attributes = {known_fs_rights(abi), 0, 0};
@@ -48,6 +48,13 @@ Result<bool> restrict_to_directories(const std::vector<int>& writable) {
   for (int directory : writable) {
     // MAKE_CHAR stays: overlay's whiteouts are character devices 0:0, which need no privilege.
     landlock_path_beneath_attr beneath = {attributes.fs & ~denied, directory};
+    if (::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
+      return fail(Error::os("add a Landlock rule", ""));
+  }
+  for (int directory : programs) {
+    constexpr uint64_t kUse =
+        LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+    landlock_path_beneath_attr beneath = {attributes.fs & kUse, directory};
     if (::syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) < 0)
       return fail(Error::os("add a Landlock rule", ""));
   }

@@ -15,6 +15,7 @@ int landlock_abi();
 // executing and making devices is allowed there; borrowed descriptors), can open no TCP socket, and cannot
 // signal or connect to processes outside (as far as the kernel's ABI knows these). Needs no_new_privs or
 // CAP_SYS_ADMIN. False when the kernel has no Landlock.
-Result<bool> restrict_to_directories(const std::vector<int>& writable);
+// What is below `programs` may be read and executed.
+Result<bool> restrict_to_directories(const std::vector<int>& writable, const std::vector<int>& programs = {});
 
 }  // namespace onggi::sys

@@ -19,19 +19,19 @@ std::string device_path(int number) { return "/dev/loop" + std::to_string(number
 
 }  // namespace
 
-Result<LoopDevice> attach_loop(int file) {
+Result<LoopDevice> attach_loop(int file, uint32_t block, bool read_only) {
   auto control = open_at(AT_FDCWD, "/dev/loop-control", O_RDWR);
   if (!control)
     return fail(Error::unsupported("this host has no loop devices (" + control.error().text() + ")"));
   loop_config config = {};
   config.fd = static_cast<uint32_t>(file);
-  config.block_size = 4096;
-  config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+  config.block_size = block;
+  config.info.lo_flags = LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0);
   for (int tries = 0; tries < 64; tries++) {
     LoopDevice device;
     device.number = ::ioctl(control->get(), LOOP_CTL_GET_FREE);
     if (device.number < 0) return fail(Error::os("find a free loop device", ""));
-    auto fd = open_at(AT_FDCWD, device_path(device.number), O_RDWR);
+    auto fd = open_at(AT_FDCWD, device_path(device.number), read_only ? O_RDONLY : O_RDWR);
     if (!fd) return fail(Error::unsupported("open a loop device: " + fd.error().text()));
     device.fd = std::move(*fd);
     if (::ioctl(device.fd.get(), LOOP_CONFIGURE, &config) == 0) return device;
@@ -52,6 +52,8 @@ Result<LoopDevice> open_loop(int number, uint64_t inode) {
     return fail(Error::not_found(device_path(number) + " stands for another file now"));
   return device;
 }
+
+std::string loop_path(const LoopDevice& device) { return device_path(device.number); }
 
 Result<MountFd> mount_loop(const LoopDevice& device, const char* type,
                            const std::vector<std::string>& options) {

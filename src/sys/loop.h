@@ -1,6 +1,7 @@
 // File systems inside files: loop devices.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,10 @@ struct LoopDevice {
   int number = -1;
 };
 
-// A free loop device over the file (opened for writing; borrowed). kUnsupported where the host has none.
-Result<LoopDevice> attach_loop(int file);
+// A free loop device over the file (borrowed; opened for writing unless `read_only`), with blocks of `block`
+// bytes. kUnsupported where the host has none.
+Result<LoopDevice> attach_loop(int file, uint32_t block = 4096, bool read_only = false);
+std::string loop_path(const LoopDevice& device);
 // The loop device `number`, if it still stands for a file with that inode.
 Result<LoopDevice> open_loop(int number, uint64_t inode);
 

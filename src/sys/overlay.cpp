@@ -168,6 +168,8 @@ Result<MountFd> mount_file_system(const char* type, const std::string& source,
   return finish(context.get(), attributes);
 }
 
+bool knows_file_system(const char* type) { return open_context(type).has_value(); }
+
 Result<> attach_mount(int mount, const std::string& path) {
   if (::syscall(SYS_move_mount, mount, "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
   return fail(Error::os("attach a mount at", path));

@@ -36,6 +36,8 @@ Result<MountFd> mount_overlay(const OverlayArgs& args);
 // ("key=value" or flags), `attributes` MOUNT_ATTR_*.
 Result<MountFd> mount_file_system(const char* type, const std::string& source,
                                   const std::vector<std::string>& options, uint64_t attributes);
+// Does the kernel have it? Loads its module where it is one.
+bool knows_file_system(const char* type);
 // Puts a detached mount onto `path` of the caller's mount namespace.
 Result<> attach_mount(int mount, const std::string& path);
 // Makes every mount of the caller's namespace a slave: mounts made here are seen nowhere else, unmounts on

@@ -44,12 +44,6 @@ constexpr std::string_view kFullName =
     "io.containerd.image.name";  // docker's and containerd's, with registry
 constexpr size_t kCopy = 256 << 10;
 
-UnpackLimits limits_of(const image::TransferRequest& request) {
-  UnpackLimits limits;
-  if (request.max_layer_bytes) limits.max_bytes = request.max_layer_bytes;
-  return limits;
-}
-
 // --- files of an archive ---
 
 // Old docker archives have symlinks between layers; they stay inside.
@@ -275,7 +269,7 @@ Result<oci::Digest> store_image(image::Store& store, int root, LoadedImage& load
     };
   };
   size_t made =
-      TRY(fetch_layers(request.root, jobs, limits_of(request), progress, request.parallel, make_thread));
+      TRY(fetch_layers(request.root, jobs, TRY(limits_of(request)), progress, request.parallel, make_thread));
   changed = changed || made > 0;
   return store.add_image(loaded.image);
 }
@@ -335,8 +329,9 @@ Result<image::TransferEvent> load(image::Store& store, const image::TransferRequ
   image::Scratch scratch = TRY(store.begin_scratch());
   struct stat st;
   bool is_directory = location.path != "-" && ::stat(location.path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
-  UniqueFd root = is_directory ? TRY_CTX(open_at(AT_FDCWD, location.path, O_RDONLY | O_DIRECTORY), "load")
-                               : TRY_CTX(unpack_archive(scratch, location.path, limits_of(request)), "load");
+  UniqueFd root = is_directory
+                      ? TRY_CTX(open_at(AT_FDCWD, location.path, O_RDONLY | O_DIRECTORY), "load")
+                      : TRY_CTX(unpack_archive(scratch, location.path, TRY(limits_of(request))), "load");
   std::vector<LoadedImage> images = TRY_CTX(read_archive(root.get(), location, platform), "load");
   if (!request.references.empty()) {
     if (images.size() != 1)
@@ -366,9 +361,10 @@ Result<image::TransferEvent> import_tar(image::Store& store, const image::Transf
       request.platform.empty() ? oci::host_platform() : TRY(oci::parse_platform(request.platform));
   for (const std::string& name : request.references)
     image.names.push_back(TRY(image::Reference::parse(name)));
-  image::ImageLayer layer = TRY_CTX(
-      store_stream(store, limits_of(request), [&](const Feed& feed) { return copy_from(input.get(), feed); }),
-      "import");
+  image::ImageLayer layer =
+      TRY_CTX(store_stream(store, TRY(limits_of(request)),
+                           [&](const Feed& feed) { return copy_from(input.get(), feed); }),
+              "import");
   config.created = format_rfc3339(now());
   config.architecture = platform.architecture;
   config.variant = platform.variant;

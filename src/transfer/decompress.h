@@ -26,6 +26,8 @@ struct UnpackLimits {
   // counts only behind the first `ratio_from` bytes of output.
   uint64_t max_ratio = 100;
   uint64_t ratio_from = 1ull << 30;
+  // The form that layers are kept in: a directory; EROFS (erofs.h); EROFS where this host has what it needs.
+  enum class Keep : uint8_t { kDirectory, kErofs, kErofsIfPossible } keep = Keep::kDirectory;
 };
 
 class Decompressor {

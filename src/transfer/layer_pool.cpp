@@ -1,6 +1,7 @@
 #include "transfer/layer_pool.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -46,6 +47,18 @@ struct Pool {
 };
 
 }  // namespace
+
+Result<UnpackLimits> limits_of(const image::TransferRequest& request) {
+  UnpackLimits limits;
+  if (request.max_layer_bytes) limits.max_bytes = request.max_layer_bytes;
+  const char* set = ::getenv("ONGGI_STORAGE_FORM");
+  std::string form = request.storage_form.empty() && set ? set : request.storage_form;
+  if (form.empty() || form == "directory") return limits;
+  if (form != "erofs" && form != "auto")
+    return fail(Error::invalid("the storage form '" + form + "' is not known (directory, erofs, auto)"));
+  limits.keep = form == "erofs" ? UnpackLimits::Keep::kErofs : UnpackLimits::Keep::kErofsIfPossible;
+  return limits;
+}
 
 Result<size_t> fetch_layers(const std::string& root, const std::vector<LayerJob>& jobs,
                             const UnpackLimits& limits, Progress& progress, uint32_t parallel,

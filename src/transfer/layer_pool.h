@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "image/store.h"
+#include "image/transfer_protocol.h"
 #include "transfer/layer_store.h"
 
 namespace onggi::transfer {
@@ -15,6 +16,9 @@ struct LayerJob {
   oci::Digest diff_id;
   oci::Descriptor blob;
 };
+
+// The budget and the form that a request asks for.
+Result<UnpackLimits> limits_of(const image::TransferRequest& request);
 
 // Makes the source of a layer for one thread; called in that thread.
 using MakeSource = std::function<LayerSource(const LayerJob& job)>;

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "base/file.h"
+#include "image/snapshot.h"
+#include "transfer/erofs.h"
 #include "transfer/hash.h"
 #include "transfer/http.h"
 #include "transfer/unpack_client.h"
@@ -126,6 +128,61 @@ Result<Unpacked> receive_and_unpack(LayerContext& context, const oci::Descriptor
 
 namespace {
 
+// An index, and whether the kernel mounts it.
+Result<> index_layer(LayerContext& context, const image::LayerWriter& layer) {
+  TRY_VOID(make_erofs_index(layer.directory(), context.user_namespace));
+  TRY(image::mount_erofs(layer.path()));
+  return {};
+}
+
+Result<bool> wants_erofs(LayerContext& context) {
+  using Keep = UnpackLimits::Keep;
+  if (context.limits.keep == Keep::kDirectory) return false;
+  auto supported = image::erofs_supported();
+  if (supported) {
+    auto program = find_mkfs_erofs();
+    if (program) return true;
+    supported = fail(std::move(program).error());
+  }
+  if (context.limits.keep == Keep::kErofs)
+    return fail(std::move(supported).error().wrap("keep layers in EROFS form"));
+  return false;
+}
+
+// The tar lies in the layer's directory: it gets its index, or becomes a directory after all, and `why` says
+// why.
+Result<image::LayerForm> finish_raw(LayerContext& context, const image::LayerWriter& layer, int tree,
+                                    Unpacked& unpacked, std::string& why) {
+  if (!unpacked.not_plain.empty()) why = "its tar " + unpacked.not_plain;
+  if (why.empty()) {
+    auto indexed = index_layer(context, layer);
+    if (indexed) {
+      if (::unlinkat(layer.directory(), "fs", AT_REMOVEDIR) < 0)
+        return fail(Error::os("remove the empty directory", "fs"));
+      return image::LayerForm::kErofs;
+    }
+    why = indexed.error().text();
+  }
+  UniqueFd tar = TRY(open_at(layer.directory(), "layer.tar", O_RDONLY | O_NOFOLLOW));
+  Unpacker unpacker =
+      TRY(Unpacker::start_from(tar.get(), {tree, false, context.user_namespace}, context.limits));
+  unpacked = TRY(unpacker.finish());
+  for (const char* name : {"layer.tar", "layer.erofs"})
+    if (::unlinkat(layer.directory(), name, 0) < 0 && errno != ENOENT) return fail(Error::os("remove", name));
+  return image::LayerForm::kDirectory;
+}
+
+// What the user should know of a layer that was made.
+void tell(LayerContext& context, const oci::Descriptor& blob, const Unpacked& unpacked,
+          const std::string& why_directory) {
+  std::string name = "layer " + std::string(blob.digest.hex().substr(0, 12));
+  if (unpacked.dropped_xattrs > 0)
+    context.progress.note(name + ": " + std::to_string(unpacked.dropped_xattrs) +
+                          " extended attributes or device nodes were left out (of namespaces that an image "
+                          "may not set, or not possible here)");
+  if (!why_directory.empty()) context.progress.note(name + " is kept as a directory: " + why_directory);
+}
+
 // `damaged`: the blob that is here does not hold the layer.
 Result<bool> fetch_once(LayerContext& context, const oci::Digest& diff_id, const oci::Descriptor& blob,
                         const LayerSource& source, bool& damaged) {
@@ -136,7 +193,8 @@ Result<bool> fetch_once(LayerContext& context, const oci::Digest& diff_id, const
     return false;
   }
   UniqueFd tree = TRY(open_at(layer->directory(), "fs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  UnpackTarget target{tree.get(), false, context.user_namespace};
+  bool raw = TRY(wants_erofs(context));
+  UnpackTarget target{raw ? layer->directory() : tree.get(), raw, context.user_namespace};
   std::optional<image::BlobWriter> writer = TRY(context.store.begin_blob(blob.digest, waiting));
   auto unpacked = writer ? receive_and_unpack(context, blob, target, std::move(*writer), source)
                          : unpack_local(context, blob, target);
@@ -145,13 +203,11 @@ Result<bool> fetch_once(LayerContext& context, const oci::Digest& diff_id, const
     damaged = !writer && right.error().kind() == ErrorKind::kInvalid;
     return fail(std::move(right).error());
   }
-  if (unpacked->dropped_xattrs > 0)
-    context.progress.note(
-        "layer " + std::string(blob.digest.hex().substr(0, 12)) + ": " +
-        std::to_string(unpacked->dropped_xattrs) +
-        " extended attributes or device nodes were left out (of namespaces that an image may not "
-        "set, or not possible here)");
-  TRY_VOID(layer->commit({diff_id, image::LayerForm::kDirectory, unpacked->bytes, unpacked->entries}));
+  image::LayerForm form = image::LayerForm::kDirectory;
+  std::string why_directory;
+  if (raw) form = TRY(finish_raw(context, *layer, tree.get(), *unpacked, why_directory));
+  tell(context, blob, *unpacked, why_directory);
+  TRY_VOID(layer->commit({diff_id, form, unpacked->bytes, unpacked->entries}));
   context.progress.layer(blob.digest, "done", blob.size, blob.size);
   return true;
 }

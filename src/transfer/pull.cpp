@@ -131,8 +131,7 @@ Result<Pulled> pull_one(image::Store& store, const image::Reference& ref,
   }
   image.digests.emplace_back(ref.name(), found.asked);
   if (found.manifest.digest != found.asked) image.digests.emplace_back(ref.name(), found.manifest.digest);
-  UnpackLimits limits;
-  if (request.max_layer_bytes) limits.max_bytes = request.max_layer_bytes;
+  UnpackLimits limits = TRY(limits_of(request));
   std::atomic<uint64_t> bytes = 0;
   auto make_thread = [&]() -> MakeSource {
     auto own = std::make_shared<Session>(*found.registry, ref.repository);

@@ -36,8 +36,7 @@ Result<std::vector<LayerJob>> lost_layers(image::Store& store) {
 
 Result<> unpack_again(image::Store& store, const image::TransferRequest& request, Progress& progress,
                       std::vector<std::string>& repaired) {
-  UnpackLimits limits;
-  if (request.max_layer_bytes) limits.max_bytes = request.max_layer_bytes;
+  UnpackLimits limits = TRY(limits_of(request));
   auto no_source = []() -> MakeSource {
     return [](const LayerJob& job) -> LayerSource {
       return [&job](uint64_t, const auto&, const auto&) -> Result<> {

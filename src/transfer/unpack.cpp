@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/file.h"
+#include "transfer/plain_tar.h"
 
 namespace onggi::transfer {
 
@@ -187,9 +188,12 @@ Result<Unpacked> unpack_raw(int input, int output, const UnpackLimits& limits) {
     std::string_view piece = TRY(decompressor.next());
     if (piece.empty()) break;
     TRY_VOID(write_all(output, piece, "layer.tar"));
-    result.bytes += piece.size();
   }
   TRY_VOID(finish_input(decompressor, result));
+  TarScan scan = TRY(scan_tar(output, limits));
+  result.bytes = scan.bytes;
+  result.entries = scan.entries;
+  result.not_plain = scan.why_not;
   return result;
 }
 

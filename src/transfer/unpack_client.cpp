@@ -33,15 +33,6 @@ Result<Pipe> make_pipe() {
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-// Beside this program, wherever that is installed.
-Result<std::string> unpacker_path() {
-  std::array<char, 4096> buffer;
-  ssize_t n = ::readlink("/proc/self/exe", buffer.data(), buffer.size());
-  if (n <= 0 || static_cast<size_t>(n) == buffer.size()) return fail(Error::os("find the unpacker", ""));
-  std::string self(buffer.data(), static_cast<size_t>(n));
-  return self.substr(0, self.rfind('/')) + "/onggi-unpack";
-}
-
 Result<std::vector<sys::IdRange>> identity_of(const char* file) {
   std::string text = TRY(read_file(file, 65536));
   std::vector<sys::IdRange> map;
@@ -140,6 +131,19 @@ Result<bool> apply_deferred(int root, std::string_view record) {
 
 }  // namespace
 
+Result<std::string> unpacker_path() {
+  std::array<char, 4096> buffer;
+  ssize_t n = ::readlink("/proc/self/exe", buffer.data(), buffer.size());
+  if (n <= 0 || static_cast<size_t>(n) == buffer.size()) return fail(Error::os("find the unpacker", ""));
+  std::string self(buffer.data(), static_cast<size_t>(n));
+  return self.substr(0, self.rfind('/')) + "/onggi-unpack";
+}
+
+Result<sys::Spawned> spawn_alone(const sys::SpawnArgs& args) {
+  std::lock_guard guard(spawn_lock);
+  return sys::spawn(args);
+}
+
 Result<NsFd> unpack_namespace() {
   auto uids = TRY(identity_of("/proc/self/uid_map"));
   auto gids = TRY(identity_of("/proc/self/gid_map"));
@@ -182,10 +186,7 @@ Result<Unpacker> Unpacker::start_from(int input, const UnpackTarget& target, con
   args.stdio[1] = answer.write.get();
   Unpacker u;
   u.target_ = target;
-  {
-    std::lock_guard guard(spawn_lock);
-    u.process_ = TRY_CTX(sys::spawn(args), "start the unpacker");
-  }
+  u.process_ = TRY_CTX(spawn_alone(args), "start the unpacker");
   u.running_ = true;
   u.answer_ = std::move(answer.read);
   return u;
@@ -214,12 +215,18 @@ Result<Unpacked> Unpacker::finish() {
   sys::ExitStatus status = TRY(sys::wait_pidfd(process_.pidfd.get()));
   running_ = false;
   uint64_t skipped = 0;
+  std::string not_plain;
   std::string_view rest = text;
   for (size_t end; (end = rest.find('\0')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
     std::string_view record = rest.substr(0, end);
     if (record.starts_with("E ")) return fail(answered_error(record.substr(2)));
+    if (record.starts_with("N ")) {
+      not_plain = record.substr(2);
+      continue;
+    }
     if (record.starts_with("R ")) {
       Unpacked result = TRY(parse_result(record.substr(2)));
+      result.not_plain = std::move(not_plain);
       result.dropped_xattrs += skipped;
       return result;
     }

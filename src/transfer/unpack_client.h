@@ -17,6 +17,10 @@ struct UnpackTarget {
   int user_namespace = -1;  // of unpack_namespace(); -1: stay in this one
 };
 
+// Where onggi-unpack is: beside this program.
+Result<std::string> unpacker_path();
+// sys::spawn for this program's threads, one at a time.
+Result<sys::Spawned> spawn_alone(const sys::SpawnArgs& args);
 // A user namespace in which every id of this one means itself: root in there owns the same files, and is
 // nobody everywhere else. Empty where one cannot be made (then the other layers of confinement remain).
 Result<NsFd> unpack_namespace();

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "sys/confine.h"
 #include "sys/landlock.h"
+#include "transfer/erofs.h"
 #include "transfer/unpack.h"
 
 namespace onggi::transfer {
@@ -87,13 +88,14 @@ void append_record(std::string& out, std::string_view record) {
 Result<std::string> run(char** argv) {
   Arguments a = TRY(parse_arguments(argv));
   UniqueFd tar;
-  if (a.raw) tar = TRY(open_at(a.destination, "layer.tar", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  if (a.raw) tar = TRY(open_at(a.destination, "layer.tar", O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   TRY_VOID(confine(a));
   ::umask(0);
   std::string out;
   Unpacked result;
   if (a.raw) {
     result = TRY(unpack_raw(STDIN_FILENO, tar.get(), a.limits));
+    if (!result.not_plain.empty()) append_record(out, "N " + result.not_plain);
   } else {
     TreeWriter writer(a.destination);
     result = TRY(unpack_tree(STDIN_FILENO, writer, a.limits));
@@ -111,7 +113,16 @@ Result<std::string> run(char** argv) {
 
 }  // namespace
 
+// As make_erofs_index() starts it.
+static int index_main(char** argv) {
+  auto number = [](const char* text) { return static_cast<int>(parse_i64(text, "argument").value_or(-1)); };
+  auto became = become_mkfs_erofs(number(argv[2]), number(argv[3]), number(argv[4]), argv[5]);
+  std::fprintf(stderr, "%s\n", became.error().text().c_str());
+  return 1;
+}
+
 int unpack_main(int argc, char** argv) {
+  if (argc == 6 && std::string_view(argv[1]) == "index") return index_main(argv);
   if (argc != 9) {
     std::fputs("onggi-unpack is started by onggi-transfer and has no use of its own\n", stderr);
     return 2;
