@@ -4,6 +4,7 @@
 #include "engine/slice.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <optional>
@@ -100,8 +101,21 @@ bool is_inside(const std::string& base) {
   return text && text->find("0::" + base + "/") != std::string::npos;
 }
 
+// Empty unless a process is in it: then the unit is complete, and systemd leaves its cgroup where it is.
 UniqueFd open_monitors(const std::string& base) {
-  return open_at(AT_FDCWD, kRoot + base + kMonitors, O_RDONLY | O_DIRECTORY).value_or(UniqueFd());
+  std::string path = kRoot + base + kMonitors;
+  auto populated = sys::read_cgroup_key(path + "/cgroup.events", "populated");
+  if (!populated || *populated == 0) return {};
+  return open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY).value_or(UniqueFd());
+}
+
+// One at a time: while systemd starts the unit, its program (true) is in the cgroup itself for a moment, and
+// a container made below would be refused its controllers. Of the machine or the user, as the unit is.
+UniqueFd lock_unit(bool user) {
+  std::string path = (user ? user_runtime_directory() : std::string("/run")) + "/onggi-unit.lock";
+  auto fd = open_at(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  if (!fd || ::flock(fd->get(), LOCK_EX) < 0) return {};
+  return std::move(*fd);
 }
 
 UniqueFd ensure_unit(Engine& engine) {
@@ -109,6 +123,8 @@ UniqueFd ensure_unit(Engine& engine) {
   bool user = engine.paths().rootless;
   UniqueFd monitors = open_monitors(base);
   if (monitors && (!user || is_inside(base))) return monitors;
+  UniqueFd lock = lock_unit(user);
+  if (monitors = open_monitors(base); monitors && !user) return monitors;
   // The directory must be there for a process to be put into it, and an empty one is one that systemd has
   // removed, or has not made yet.
   size_t slash = base.rfind('/');
@@ -123,7 +139,7 @@ UniqueFd ensure_unit(Engine& engine) {
   }
   if (user && !is_inside(base)) return {};
   make();
-  return open_monitors(base);
+  return open_at(AT_FDCWD, kRoot + base + kMonitors, O_RDONLY | O_DIRECTORY).value_or(UniqueFd());
 }
 
 void ensure_directory(Engine& engine) {
