@@ -77,6 +77,7 @@ const std::vector<Command>& internal_commands();
 const std::vector<Command>& stack_config_commands();
 const std::vector<Command>& stack_up_commands();
 const std::vector<Command>& stack_query_commands();
+const std::vector<Command>& stack_top_commands();
 
 int main(int argc, char** argv);
 

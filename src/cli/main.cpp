@@ -161,7 +161,7 @@ const Command* stack_meaning(const Command& c, const Invocation& base,
     size_t used = 0;
     return find_command({"stack", name}, used);
   };
-  if (name == "top" && words.empty()) return as_stack();
+  if (name == "top" && (words.empty() || words[0].starts_with("--"))) return as_stack();
   for (const char* option : {"file", "project-name", "project-directory", "env-file", "profile"})
     if (base.global.has(option)) return as_stack();
   Invocation look = base;
@@ -203,7 +203,7 @@ const std::vector<Command>& command_table() {
          {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
           &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &document_commands(),
           &commit_commands(), &image_commands(), &volume_commands(), &system_commands(), &internal_commands(),
-          &stack_config_commands(), &stack_up_commands(), &stack_query_commands()})
+          &stack_config_commands(), &stack_up_commands(), &stack_query_commands(), &stack_top_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();

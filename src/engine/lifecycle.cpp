@@ -327,8 +327,8 @@ bool wants_restart(const ContainerConfig& c, const ContainerState& s) {
   return c.restart.name == "on-failure" && s.exit_code != 0;
 }
 
-// The policy's own delay, else 100 ms, doubled with every restart, at most a minute; a run of ten seconds (or the policy's window)
-// counts as recovered.
+// The policy's own delay, else 100 ms, doubled with every restart, at most a minute; a run of ten seconds (or
+// the policy's window) counts as recovered.
 int64_t backoff_ms(const ContainerConfig& c, const ContainerState& s) {
   constexpr int64_t kMilli = 1'000'000;
   if (c.restart.delay) return c.restart.delay / kMilli;
@@ -396,7 +396,20 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   return fail(std::move(again).error());
 }
 
+namespace {
+
+// How many services of its stack come before it, at the longest (stack/apply writes the label); 0 for what is
+// of no stack.
+int64_t level_of(const ContainerConfig& config) {
+  for (const auto& [name, value] : config.labels)
+    if (name == "onggi.level") return parse_i64(value, name).value_or(0);
+  return 0;
+}
+
+}  // namespace
+
 Result<> recover_containers(Engine& engine, bool restart) {
+  std::vector<std::pair<int64_t, std::string>> starts;  // level in its stack, id
   for (const auto& id : TRY(engine.containers().ids())) {
     auto dir = engine.containers().open(id);
     if (!dir || !dir->lock(100)) continue;
@@ -418,8 +431,12 @@ Result<> recover_containers(Engine& engine, bool restart) {
       continue;
     }
     dir->unlock();
-    if (again) (void)start_container(engine, id, {});
+    if (again) starts.emplace_back(level_of(*config), id);
   }
+  // What others depend on comes before them.
+  std::stable_sort(starts.begin(), starts.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [level, id] : starts) (void)start_container(engine, id, {});
   return {};
 }
 

@@ -58,6 +58,15 @@ Result<bool> fulfilled(engine::Engine& engine, const std::string& service,
   return true;
 }
 
+// One that was held back gets its connections when it can answer them.
+Result<> admit_when_good(engine::Engine& engine, const std::string& id) {
+  constexpr int64_t kMonitor =
+      500'000'000;  // without a health check: late enough for most programs to listen
+  if (!is_held(engine, id)) return {};
+  TRY_VOID(wait_until_good(engine, id, kMonitor));
+  return admit(engine, id);
+}
+
 class Conductor {
  public:
   Conductor(engine::Engine& engine, const Project& project, const Plan& plan, const ApplyOptions& options)
@@ -200,6 +209,7 @@ class Conductor {
         part,
         [&a](engine::Engine& engine, const Told& told) -> Result<std::string> {
           TRY_CTX(engine::start_container(engine, a.id, {}), "start " + a.name);
+          TRY_VOID_CTX(admit_when_good(engine, a.id), "start " + a.name);
           told(a.name, "Started");
           return a.id;
         },
@@ -228,7 +238,9 @@ class Conductor {
             told(a.name, "Created");
             return id;
           }
+          if (a.beside) TRY_VOID(hold(engine, id));
           TRY_CTX(engine::start_container(engine, id, {}), "start " + a.name);
+          TRY_VOID_CTX(admit_when_good(engine, id), "start " + a.name);
           told(a.name, "Started");
           return id;
         },

@@ -85,6 +85,10 @@ void drain(engine::Engine& engine, const Replica& replica, int seconds) {
                                std::chrono::milliseconds(1000L * (seconds < 0 ? 3600 : seconds)));
 }
 
+Result<> hold(engine::Engine& engine, const std::string& id) { return engine::hold_endpoint(engine, id); }
+Result<> admit(engine::Engine& engine, const std::string& id) { return engine::admit_endpoint(engine, id); }
+bool is_held(const engine::Engine& engine, const std::string& id) { return engine::is_held(engine, id); }
+
 #else
 
 std::string network_hash(engine::Engine&, const std::string&) { return "?"; }
@@ -94,6 +98,9 @@ Result<std::vector<std::string>> networks_of(engine::Engine&, const std::string&
   return std::vector<std::string>();
 }
 void drain(engine::Engine&, const Replica&, int) {}
+Result<> hold(engine::Engine&, const std::string&) { return {}; }
+Result<> admit(engine::Engine&, const std::string&) { return {}; }
+bool is_held(const engine::Engine&, const std::string&) { return false; }
 
 #endif
 

@@ -170,7 +170,8 @@ class Planner {
     }
     bool runs = best->status == "running" || best->status == "restarting";
     bool done = best->status == "exited" && completes(s.key) && best->state.exit_code == 0;
-    add(runs || done || options_.no_start ? Do::kKeep : Do::kStart, s, number, best, "");
+    bool keep = (runs && !best->held) || done || options_.no_start;
+    add(keep ? Do::kKeep : Do::kStart, s, number, best, !keep && runs ? "it has no connections yet" : "");
   }
 
   // Somebody waits for its end, and it has ended well: it is not run a second time.
@@ -189,6 +190,8 @@ class Planner {
     a.name = r && what != Do::kRecreate ? r->name : container_name(project_, s, number);
     if (r) a.id = r->id;
     a.reason = std::move(reason);
+    for (const auto& other : facts_.replicas)
+      a.beside |= other.service == s.key && !other.oneoff && other.status == "running";
     plan_.containers.push_back(std::move(a));
   }
 

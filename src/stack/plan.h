@@ -28,6 +28,7 @@ struct ContainerAction {
   enum class Do : uint8_t { kKeep, kStart, kCreate, kRecreate, kRemove } what = Do::kKeep;
   std::string service, name, id;  // id: of the container that there is
   int number = 0;
+  bool beside = false;  // others of its service run already: it gets connections when it is good
   std::string reason;
   std::vector<FieldChange> changes;
 };

@@ -18,6 +18,7 @@
 #include "engine/lifecycle.h"
 #include "stack/emit.h"
 #include "stack/identity.h"
+#include "stack/networks.h"
 #include "stack/yaml.h"
 
 namespace onggi::stack {
@@ -52,6 +53,7 @@ Result<Replica> fill(engine::Engine& engine, const engine::ContainerDir& dir,
   // Paused is asked of the kernel; the cgroup is looked at only for what runs.
   r.status = engine::status_of(engine, r.config, r.state);
   r.health = health_of(engine, r);
+  r.held = is_held(engine, r.id);
   return r;
 }
 

@@ -15,6 +15,7 @@ struct Replica {
   std::string id, name, service, hash;
   int number = 0;
   bool oneoff = false;
+  bool held = false;  // it was not admitted to its service's ports and names yet
   engine::ContainerConfig config;
   engine::ContainerState state;
   std::string status;  // "created", "running", "paused", "restarting", "exited"

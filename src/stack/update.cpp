@@ -90,6 +90,7 @@ class Update {
     p.id = TRY(make_replica(engine_, project_, service_, action.number, p.name, hash_,
                             p.carried ? &p.old : nullptr, options_.renew_volumes));
     if (options_.no_start) return {};
+    if (order_.start_first) TRY_VOID(hold(engine_, p.id));
     TRY(engine::start_container(engine_, p.id, {}));
     told_(p.name, order_.start_first ? "Started beside the old one" : "Started");
     return {};
@@ -100,6 +101,7 @@ class Update {
     auto good = wait_until_good(engine_, p.id, order_.monitor_ns);
     if (!good) return fail(std::move(good).error().wrap("container " + p.name));
     if (!order_.start_first) return {};
+    TRY_VOID(admit(engine_, p.id));
     TRY_VOID(drain_and_stop(engine_, p.old, options_.stop_timeout));
     told_(p.name, "Took over");
     return {};
@@ -125,7 +127,8 @@ class Update {
       auto start_old = [&]() -> Result<> {
         if (!ran) return {};
         TRY(engine::start_container(engine_, p.old.id, {}));
-        return order_.start_first ? wait_until_good(engine_, p.old.id, 0) : Result<>();
+        if (order_.start_first) TRY_VOID(wait_until_good(engine_, p.old.id, 0));
+        return admit(engine_, p.old.id);  // it may have been drained
       };
       auto remove_new = [&]() -> Result<> {
         std::string id = p.id;

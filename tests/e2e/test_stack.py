@@ -324,6 +324,32 @@ class Words(StackTest):
         self.assertEqual(self.names("-a"), ["demo-aa-1"])
 
 
+class Top(StackTest):
+    def test_one_reading(self):
+        self.compose("services: {aa: {<<: *base, scale: 2, command: sh -c 'touch /ok; sleep 1000', healthcheck: {test: 'test -f /ok', interval: 50ms}}, bb: {<<: *base, command: 'true'}}")
+        self.onggi("up", "-d", "--wait")
+        services = {s["service"]: s for s in json.loads(self.onggi("top", "--format", "json"))["services"]}
+        self.assertEqual({n: (s["running"], s["replicas"], s["health"]) for n, s in services.items()}, {"aa": (2, 2, "healthy"), "bb": (0, 1, "-")})
+        self.assertGreater(services["aa"]["memory"], 0)
+        self.assertGreaterEqual(services["aa"]["pids"], 4)
+        self.assertIn("2/2", self.onggi("top", "--once"))
+        self.assertIn("sleep", self.onggi("top", "demo-aa-1"))  # a container's processes, as ever
+
+    def test_levels_for_a_restart_of_the_machine(self):
+        self.compose("services: {aa: {<<: *base, restart: always}, bb: {<<: *base, restart: always, depends_on: [aa]}, cc: {<<: *base, restart: always, depends_on: [bb]}}")
+        self.onggi("up", "-d")
+        for name in ("demo-aa-1", "demo-bb-1", "demo-cc-1"):  # as after a reboot: nothing runs, the last state says it did
+            state = self.inspect(name)["State"]
+            monitor = int(subprocess.run(["ps", "-o", "ppid=", "-p", str(state["Pid"])], stdout=subprocess.PIPE, text=True).stdout)
+            os.kill(monitor, signal.SIGKILL)
+            os.kill(state["Pid"], signal.SIGKILL)
+        self.wait_for(lambda: self.names() == [], "the containers' end")
+        self.onggi("internal", "recover")
+        self.assertEqual(self.names(), ["demo-aa-1", "demo-bb-1", "demo-cc-1"])
+        times = [self.started("demo-%s-1" % n) for n in ("aa", "bb", "cc")]
+        self.assertEqual(times, sorted(times))
+
+
 class Refused(StackTest):
     def refuses(self, text, *wanted):
         self.compose(text)
