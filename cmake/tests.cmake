@@ -1,7 +1,7 @@
 # One test program per module: every src/<module>/*_test.cpp.
 find_package(GTest REQUIRED)
 include(GoogleTest)
-foreach(module base sys oci policy runtime rtcli image transfer engine stack cli)
+foreach(module base sys oci policy runtime rtcli image network transfer engine keeper stack cli)
   file(GLOB test_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${module}/*_test.cpp)
   if(test_sources)
     add_executable(${module}_test ${test_sources})

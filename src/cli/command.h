@@ -72,6 +72,8 @@ const std::vector<Command>& document_commands();
 const std::vector<Command>& commit_commands();
 const std::vector<Command>& image_commands();
 const std::vector<Command>& volume_commands();
+const std::vector<Command>& network_commands();
+const std::vector<Command>& port_commands();
 const std::vector<Command>& system_commands();
 const std::vector<Command>& internal_commands();
 const std::vector<Command>& stack_config_commands();

@@ -30,7 +30,7 @@ const Option* option_of(const Options& options, const std::string& word) {
 void offer_kind(const std::string& kind, const NamesOf& names, const Matcher& m,
                 const std::string& before = {}, const std::string& after = {}) {
   if (kind == "file") m.out.files = true;
-  if (kind == "container" || kind == "image" || kind == "volume") {
+  if (kind == "container" || kind == "image" || kind == "volume" || kind == "network") {
     for (const auto& name : names(kind)) m.add(before + name + after, kind);
   } else if (kind != "file") {
     for (size_t at = 0; at < kind.size();) {
@@ -60,6 +60,7 @@ std::string kind_at(const Command& c, size_t position) {
   if (last.find("CONTAINER") != std::string::npos) return "container";
   if (last.find("IMAGE") != std::string::npos) return "image";
   if (last.find("VOLUME") != std::string::npos) return "volume";
+  if (last.find("NETWORK") != std::string::npos) return "network";
   if (last.find("NAME|ID") != std::string::npos) return "container";
   return last.find("FILE") != std::string::npos ? "file" : "";
 }

@@ -1,6 +1,7 @@
 // completion, and what the shells' scripts and the documents are made with.
 #include "cli/complete.h"
 #include "engine/listing.h"
+#include "engine/networks.h"
 #include "engine/volumes.h"
 
 namespace onggi::cli {
@@ -23,6 +24,10 @@ std::vector<std::string> object_names(const Invocation& i, const std::string& ki
   } else if (kind == "volume") {
     if (auto list = engine::list_volumes(**engine))
       for (const auto& v : *list) names.push_back(v.name);
+  } else if (kind == "network") {
+    if (auto list = engine::list_networks(**engine))
+      for (const auto& n : *list) names.push_back(n.name);
+    for (const char* mode : {"none", "host"}) names.emplace_back(mode);
   } else if (auto store = (*engine)->images()) {
     if (auto list = (*store)->list())
       for (const auto& image : *list)

@@ -1,4 +1,4 @@
-// inspect, container inspect, image inspect, volume inspect (the document is volume_commands.cpp's), port.
+// inspect, container inspect, image inspect, volume inspect (the document is volume_commands.cpp's).
 #include <unistd.h>
 
 #include "cli/command.h"
@@ -19,7 +19,8 @@ const Options& inspect_options() {
       {"format", 'f', kValue, "string", "Format output using a custom template (json, or Go template)"},
       {"isolation", 0, kSwitch, "", "What confines a running container, row by row, as the kernel tells"},
       {"size", 's', kSwitch, "", "Display total file sizes if the type is container"},
-      {"type", 0, kValue, "string", "Return JSON for the specified type", "", "container image volume"}};
+      {"type", 0, kValue, "string", "Return JSON for the specified type", "",
+       "container image network volume"}};
   return kOptions;
 }
 const Options& plain_inspect_options() {
@@ -52,8 +53,12 @@ Result<std::string> document_of(engine::Engine& engine, const std::string& type,
     if (volume) return volume_document(engine, *volume);
     if (!type.empty()) return fail(volume.error());
   }
-  return fail(
-      Error::not_found("No such object: " + word + " (no container, image or volume has this name or id)"));
+  if (type.empty() || type == "network") {
+    auto network = network_document(engine, word);
+    if (network || !type.empty()) return network;
+  }
+  return fail(Error::not_found("No such object: " + word +
+                               " (no container, image, volume or network has this name or id)"));
 }
 
 Result<int> inspect_isolation(const Invocation& i) {
@@ -76,9 +81,9 @@ Result<int> inspect_isolation(const Invocation& i) {
 }
 
 Result<int> inspect(const Invocation& i, const std::string& type) {
-  if (!type.empty() && type != "container" && type != "image" && type != "volume")
-    return fail(
-        Error::invalid("\"" + type + "\" is not a valid value for --type (container, image, volume)"));
+  if (!type.empty() && type != "container" && type != "image" && type != "volume" && type != "network")
+    return fail(Error::invalid("\"" + type +
+                               "\" is not a valid value for --type (container, image, volume, network)"));
   if (i.args.flag("isolation")) {
     if (!type.empty() && type != "container")
       return fail(Error::invalid("--isolation is about containers, not about a " + type));
@@ -98,31 +103,6 @@ Result<int> command_inspect(const Invocation& i) { return inspect(i, i.args.get(
 Result<int> command_container_inspect(const Invocation& i) { return inspect(i, "container"); }
 Result<int> command_image_inspect(const Invocation& i) { return inspect(i, "image"); }
 
-// "8080:80/tcp" -> {"80/tcp", "0.0.0.0:8080"}.
-std::pair<std::string, std::string> split_port(const std::string& text) {
-  size_t colon = text.rfind(':');
-  std::string inner = colon == std::string::npos ? text : text.substr(colon + 1);
-  if (inner.find('/') == std::string::npos) inner += "/tcp";
-  std::string outer = colon == std::string::npos ? "" : text.substr(0, colon);
-  return {inner, outer.find(':') == std::string::npos ? "0.0.0.0:" + outer : outer};
-}
-
-Result<int> command_port(const Invocation& i) {
-  auto engine = TRY(i.engine());
-  auto config = TRY(TRY(engine->containers().find(i.args.words()[0])).config());
-  std::string wanted = i.args.words().size() > 1 ? i.args.words()[1] : "", text;
-  if (!wanted.empty() && wanted.find('/') == std::string::npos) wanted += "/tcp";
-  for (const auto& port : config.ports) {
-    auto [inner, outer] = split_port(port);
-    if (wanted.empty()) text += inner + " -> " + outer + "\n";
-    if (wanted == inner) text += outer + "\n";
-  }
-  if (!wanted.empty() && text.empty())
-    return fail(Error::not_found("No public port '" + wanted + "' published for " + config.name));
-  TRY_VOID(print(text));
-  return 0;
-}
-
 }  // namespace
 
 const std::vector<Command>& inspect_commands() {
@@ -132,9 +112,7 @@ const std::vector<Command>& inspect_commands() {
       {"container inspect", "CONTAINER [CONTAINER...]", "Display detailed information on containers",
        container_inspect_options, 1, kAnyWords, false, command_container_inspect},
       {"image inspect", "IMAGE [IMAGE...]", "Display detailed information on images", plain_inspect_options,
-       1, kAnyWords, false, command_image_inspect},
-      {"port, container port", "CONTAINER [PRIVATE_PORT[/PROTO]]", "List the published ports of a container",
-       no_options, 1, 2, false, command_port}};
+       1, kAnyWords, false, command_image_inspect}};
   return kCommands;
 }
 

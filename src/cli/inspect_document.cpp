@@ -4,6 +4,8 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/inspect_network.h"
+#include "cli/inspect_writer.h"
 #include "engine/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/listing.h"
@@ -18,39 +20,6 @@ using engine::ContainerConfig;
 using engine::ContainerState;
 
 constexpr const char* kNever = "0001-01-01T00:00:00Z";  // Go's zero time, as docker prints it
-
-class Writer : public JsonWriter {
- public:
-  Writer() : JsonWriter("    ") {}
-  void object(std::string_view name) {
-    key(name);
-    begin_object();
-  }
-  void empty_object(std::string_view name) {
-    object(name);
-    end_object();
-  }
-  void null_member(std::string_view name) {
-    key(name);
-    null();
-  }
-  // docker prints null for a list that nobody set.
-  void strings(std::string_view name, const std::vector<std::string>& values) {
-    if (values.empty()) return null_member(name);
-    member_strings(name, values);
-  }
-  void map(std::string_view name, const engine::StringMap& map) {
-    object(name);
-    for (const auto& [k, v] : map) member(k, v);
-    end_object();
-  }
-  // {"80/tcp": {}}
-  void set(std::string_view name, const std::vector<std::string>& keys) {
-    object(name);
-    for (const auto& k : keys) empty_object(k);
-    end_object();
-  }
-};
 
 void write_health(Writer& w, engine::Engine& engine, const ContainerConfig& c) {
   if (c.health.test.empty() || c.health.test[0] == "NONE") return;
@@ -88,27 +57,6 @@ void write_binds(Writer& w, const ContainerConfig& c) {
     if (m.type == "bind" || (m.type == "volume" && !m.anonymous))
       binds.push_back(m.source + ":" + m.target + (m.read_only ? ":ro" : ""));
   w.strings("Binds", binds);
-}
-
-void write_ports(Writer& w, std::string_view name, const ContainerConfig& c, bool exposed) {
-  w.object(name);
-  // "[IP:][HOST:]CONTAINER[/PROTOCOL]"; nothing publishes them yet, so this is what was asked for.
-  for (const auto& text : c.ports) {
-    size_t colon = text.rfind(':');
-    std::string inner = colon == std::string::npos ? text : text.substr(colon + 1);
-    std::string outer = colon == std::string::npos ? "" : text.substr(0, colon);
-    size_t split = outer.rfind(':');
-    w.key(inner.find('/') == std::string::npos ? inner + "/tcp" : inner);
-    w.begin_array();
-    w.begin_object();
-    w.member("HostIp", split == std::string::npos ? "" : outer.substr(0, split));
-    w.member("HostPort", split == std::string::npos ? outer : outer.substr(split + 1));
-    w.end_object();
-    w.end_array();
-  }
-  if (exposed)
-    for (const auto& text : c.expose) w.null_member(text);
-  w.end_object();
 }
 
 void write_throttles(Writer& w, std::string_view name, const std::vector<engine::ThrottleConfig>& list,
@@ -200,8 +148,8 @@ void write_host_config(Writer& w, const ContainerConfig& c) {
   w.member("Type", c.log_driver);
   w.map("Config", c.log_options);
   w.end_object();
-  w.member("NetworkMode", c.network);
-  write_ports(w, "PortBindings", c, false);
+  w.member("NetworkMode", c.endpoints.empty() ? c.network : c.endpoints[0].network);
+  write_port_bindings(w, c);
   w.object("RestartPolicy");
   w.member("Name", c.restart.name);
   w.member_number("MaximumRetryCount", c.restart.maximum);
@@ -222,7 +170,7 @@ void write_host_config(Writer& w, const ContainerConfig& c) {
   w.null_member("Links");
   w.member_number("OomScoreAdj", c.oom_score_adj.value_or(0));
   w.member("PidMode", c.pid_mode);
-  w.member_bool("PublishAllPorts", false);
+  w.member_bool("PublishAllPorts", c.publish_all);
   w.member_bool("ReadonlyRootfs", c.read_only);
   w.member("UTSMode", c.uts_mode);
   constexpr int64_t kShm = policy::kDefaultShmBytes;
@@ -319,32 +267,6 @@ void write_config(Writer& w, const ContainerConfig& c) {
   w.end_object();
 }
 
-void write_network(Writer& w, const ContainerConfig& c, bool running, int pid) {
-  w.object("NetworkSettings");
-  w.member("Bridge", "");
-  w.member("SandboxID", "");
-  w.member("SandboxKey", running ? "/proc/" + std::to_string(pid) + "/ns/net" : "");
-  write_ports(w, "Ports", c, true);
-  for (const char* name : {"Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address"}) w.member(name, "");
-  w.member_number("IPPrefixLen", 0);
-  w.member("MacAddress", "");
-  w.object("Networks");
-  if (!c.network.starts_with("container:")) {
-    w.object(c.network);
-    w.null_member("IPAMConfig");
-    w.null_member("Links");
-    w.null_member("Aliases");
-    w.member("NetworkID", "");
-    w.member("EndpointID", "");
-    for (const char* name : {"Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address"}) w.member(name, "");
-    w.member_number("IPPrefixLen", 0);
-    w.member("MacAddress", "");
-    w.end_object();
-  }
-  w.end_object();
-  w.end_object();
-}
-
 // Host paths, for people; the engine itself mounts by descriptor.
 void write_driver(Writer& w, engine::Engine& engine, image::Store* store,
                   const std::vector<image::ImageLayer>& layers, const std::string& container) {
@@ -410,7 +332,7 @@ Result<std::string> container_document(engine::Engine& engine, const std::string
   if (size) TRY_VOID(write_sizes(w, engine, c, image ? image->size : 0));
   write_mounts(w, engine, c);
   write_config(w, c);
-  write_network(w, c, s.status == "running", s.pid);
+  TRY_VOID(write_network(w, engine, c, s.status == "running" ? s.pid : 0));
   w.end_object();
   return w.take();
 }

@@ -15,5 +15,7 @@ namespace onggi::cli {
 Result<std::string> container_document(engine::Engine& engine, const std::string& id, bool size);
 Result<std::string> image_document(engine::Engine& engine, const image::ImageRecord& image);
 std::string volume_document(engine::Engine& engine, const engine::Volume& volume);
+// kNotFound: there is no such network.
+Result<std::string> network_document(engine::Engine& engine, const std::string& reference);
 
 }  // namespace onggi::cli

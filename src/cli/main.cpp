@@ -69,7 +69,7 @@ std::string overview(const std::string& group) {
   }
   if (!group.empty()) return text + "\nRun 'onggi " + group + " COMMAND --help' for more.\n";
   text +=
-      "\nGroups (see onggi GROUP --help): container, image, stack (or compose), system, "
+      "\nGroups (see onggi GROUP --help): container, image, network, stack (or compose), system, "
       "volume\n\nOptions:\n" +
       options_help(global_options());
   return text + "\nRun 'onggi COMMAND --help' for more on a command.\n";
@@ -200,10 +200,12 @@ const std::vector<Command>& command_table() {
   static const std::vector<Command> kTable = [] {
     std::vector<Command> all;
     for (const auto* part :
-         {&run_commands(), &lifecycle_commands(), &query_commands(), &inspect_commands(), &why_commands(),
-          &stats_commands(), &update_commands(), &disk_commands(), &copy_commands(), &document_commands(),
-          &commit_commands(), &image_commands(), &volume_commands(), &system_commands(), &internal_commands(),
-          &stack_config_commands(), &stack_up_commands(), &stack_query_commands(), &stack_top_commands()})
+         {&run_commands(),      &lifecycle_commands(),    &query_commands(),    &inspect_commands(),
+          &why_commands(),      &stats_commands(),        &update_commands(),   &disk_commands(),
+          &copy_commands(),     &document_commands(),     &commit_commands(),   &image_commands(),
+          &volume_commands(),   &network_commands(),      &port_commands(),     &system_commands(),
+          &internal_commands(), &stack_config_commands(), &stack_up_commands(), &stack_query_commands(),
+          &stack_top_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();

@@ -1,6 +1,5 @@
 #include "cli/run_options.h"
 
-#include <arpa/inet.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 
 #include "base/file.h"
 #include "cli/image_worker.h"
+#include "cli/network_options.h"
 #include "engine/clock.h"
 #include "policy/container_profile.h"
 
@@ -24,8 +24,6 @@ using engine::MountConfig;
 constexpr auto kSwitch = OptionKind::kSwitch;
 constexpr auto kValue = OptionKind::kValue;
 constexpr auto kList = OptionKind::kList;
-constexpr const char* kNoBridge =
-    "bridge networks are not built yet; --network host, none and container:NAME work";
 constexpr const char* kWindows = "it is for Windows";
 
 std::vector<std::string> split(const std::string& text, char separator) {
@@ -284,11 +282,6 @@ Result<> resource_options(const Args& args, ContainerConfig& c) {
 }
 
 Result<> mode_options(const Args& args, ContainerConfig& c) {
-  c.network = args.get("network", args.get("net", "none"));
-  if (c.network == "bridge" || c.network == "default" || c.network == "nat")
-    return fail(Error::unsupported(std::string("--network ") + c.network + ": " + kNoBridge));
-  bool network_ok = c.network == "none" || c.network == "host" || c.network.starts_with("container:");
-  if (!network_ok) return fail(Error::unsupported("--network " + c.network + ": " + kNoBridge));
   struct {
     const char* name;
     std::string& mode;
@@ -366,28 +359,12 @@ Result<> plain_options(const Args& args, ContainerConfig& c) {
   c.stop_signal = args.get("stop-signal");
   if (auto seconds = TRY(args.integer("stop-timeout"))) c.stop_timeout = static_cast<int>(*seconds);
   c.group_add = args.all("group-add");
-  c.dns = args.all("dns");
-  for (const auto& address : c.dns) {
-    unsigned char parsed[16];
-    if (::inet_pton(AF_INET, address.c_str(), parsed) != 1 &&
-        ::inet_pton(AF_INET6, address.c_str(), parsed) != 1)
-      return fail(Error::invalid("--dns '" + address + "': not an IP address"));
-  }
-  c.dns_search = args.all("dns-search");
-  c.dns_options = args.all("dns-option");
-  c.expose = args.all("expose");
   c.device_rules = args.all("device-cgroup-rule");
   c.cgroup_parent = args.get("cgroup-parent");
   c.isolation = args.get("isolation");
   if (!c.isolation.empty() && c.isolation != "container" && c.isolation != "default")
     return fail(Error::unsupported("--isolation " + c.isolation +
                                    ": only container is built; the vm back end comes later"));
-  for (const auto& text : args.all("add-host")) {
-    size_t at = text.find_first_of(":=");
-    if (at == std::string::npos || at == 0)
-      return fail(Error::invalid("bad format for add-host: \"" + text + "\" (HOST:IP)"));
-    c.extra_hosts.push_back({text.substr(0, at), text.substr(at + 1)});
-  }
   for (const auto& text : args.all("annotation")) c.annotations.push_back(key_value(text));
   for (const auto& text : args.all("sysctl")) {
     if (text.find('=') == std::string::npos)
@@ -461,28 +438,31 @@ const Options& create_options() {
       {"interactive", 'i', kSwitch, "", "Keep STDIN open even if not attached"},
       {"io-maxbandwidth", 0, kValue, "bytes", "", kWindows},
       {"io-maxiops", 0, kValue, "uint", "", kWindows},
-      {"ip", 0, kValue, "string", "", kNoBridge},
-      {"ip6", 0, kValue, "string", "", kNoBridge},
+      {"ip", 0, kValue, "string", "IPv4 address (e.g. 10.208.0.30)"},
+      {"ip6", 0, kValue, "string", "IPv6 address (e.g. fd00::33)"},
       {"ipc", 0, kValue, "string", "IPC mode (host, private, container:NAME)"},
       {"isolation", 0, kValue, "string", "Isolation (container)", "", "container"},
       {"kernel-memory", 0, kValue, "bytes", "", "the kernel has no such limit any more (since 5.16)"},
       {"label", 'l', kList, "list", "Set meta data on a container"},
       {"label-file", 0, kList, "list", "Read in a line delimited file of labels", "", "file"},
-      {"link", 0, kList, "list", "", kNoBridge},
-      {"link-local-ip", 0, kList, "list", "", kNoBridge},
+      {"link", 0, kList, "list", "",
+       "containers on one network reach each other by name; give aliases with --network-alias"},
+      {"link-local-ip", 0, kList, "list", "", "the kernel gives every link its own link-local address"},
       {"log-driver", 0, kValue, "string", "Logging driver (json-file, journald, none)", "",
        "json-file journald none"},
       {"log-opt", 0, kList, "list", "Log driver options (max-size, max-file, compress)"},
-      {"mac-address", 0, kValue, "string", "", kNoBridge},
+      {"mac-address", 0, kValue, "string", "Container MAC address (e.g. 92:d0:c6:0a:29:33)"},
       {"memory", 'm', kValue, "bytes", "Memory limit (default: half of the machine's)"},
       {"memory-reservation", 0, kValue, "bytes", "Memory soft limit"},
       {"memory-swap", 0, kValue, "bytes", "Memory plus swap; -1 for unlimited swap"},
       {"memory-swappiness", 0, kValue, "int", "Tune memory swappiness (0 to 100)"},
       {"mount", 0, kList, "mount", "Attach a file system mount"},
       {"name", 0, kValue, "string", "Assign a name to the container"},
-      {"net", 0, kValue, "network", "The same as --network"},
-      {"network", 0, kValue, "network", "none (default), host, container:NAME", "", "none host container:"},
-      {"network-alias", 0, kList, "list", "", kNoBridge},
+      {"net", 0, kList, "network", "The same as --network", "", "network"},
+      {"network", 0, kList, "network",
+       "Connect to a network: NAME (default bridge), name=NAME,alias=A,ip=IP,..., none, host, container:NAME",
+       "", "network"},
+      {"network-alias", 0, kList, "list", "Add a name on the network for the container"},
       {"no-healthcheck", 0, kSwitch, "", "Disable any container-specified HEALTHCHECK"},
       {"on-unhealthy", 0, kValue, "string", "What to do with an unhealthy container (none, restart, stop)",
        "", "none restart stop"},
@@ -493,8 +473,9 @@ const Options& create_options() {
       {"platform", 0, kValue, "string", "Platform of the image (os/arch[/variant])"},
       {"privileged", 0, kSwitch, "",
        "Extended privileges: host ids, all capabilities and devices, no filter"},
-      {"publish", 'p', kList, "list", "", kNoBridge},
-      {"publish-all", 'P', kSwitch, "", "", kNoBridge},
+      {"publish", 'p', kList, "list",
+       "Publish a container's port(s) to the host: [IP:][HOST:]CONTAINER[/PROTO]"},
+      {"publish-all", 'P', kSwitch, "", "Publish all exposed ports to random ports"},
       {"pull", 0, kValue, "string", "Pull the image before creating (always, missing, never)", "",
        "always missing never"},
       {"quiet", 'q', kSwitch, "", "No output of pulling"},
@@ -698,6 +679,7 @@ Result<engine::CreateRequest> create_request(const Args& args) {
   TRY_VOID(plain_options(args, c));
   c.env = TRY(environment(args));
   c.labels = TRY(labels(args));
+  TRY_VOID(network_options(args, c));
   TRY_VOID(mode_options(args, c));
   TRY_VOID(device_options(args, c));
   TRY_VOID(rlimits(args, c));

@@ -5,6 +5,8 @@
 #include "cli/command.h"
 #include "cli/format.h"
 #include "engine/lifecycle.h"
+#include "engine/network_live.h"
+#include "engine/network_store.h"
 
 namespace onggi::cli {
 
@@ -70,6 +72,8 @@ Result<int> command_check(const Invocation& i) {
   TRY_VOID(engine->containers().sweep(repair, report,
                                       [&](const std::string& id) { engine::finish_removed(*engine, id); }));
   TRY_VOID(engine::check_runtime_states(*engine, repair, report));
+  TRY_VOID(engine::sweep_networks(*engine, repair, report));
+  TRY_VOID(engine::sweep_live_networks(*engine, repair, report));
   auto images = TRY(TRY(engine->images())->check(repair, i.args.flag("deep")));
   for (const auto& text : repair ? images.repaired : images.problems) report(text);
   TRY_VOID(print(found ? std::to_string(found) +

@@ -46,8 +46,10 @@ bool exists(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
-// Points the symlink at `id`. A link whose container is gone is taken over: its name is renamed away first,
-// so that of two takers only one removes the stale link it looked at.
+}  // namespace
+
+// A link whose container is gone is taken over: its name is renamed away first, so that of two takers only
+// one removes the stale link it looked at.
 Result<bool> take_link(const Paths& paths, const std::string& link, const std::string& id) {
   for (int tries = 0; tries < 3; tries++) {
     if (::symlink(id.c_str(), link.c_str()) == 0) return true;
@@ -65,6 +67,8 @@ Result<bool> take_link(const Paths& paths, const std::string& link, const std::s
   }
   return false;
 }
+
+namespace {
 
 std::string range_link(const Paths& paths, uint32_t range) {
   return paths.root + "/ranges/" + std::to_string(range);

@@ -97,6 +97,10 @@ class ContainerStore {
   const Paths& paths_;
 };
 
+// Points the symlink at `id`, a container's. False when it points at one that exists; one whose container is
+// gone is taken over.
+Result<bool> take_link(const Paths& paths, const std::string& link, const std::string& id);
+
 Result<> check_container_name(const std::string& name);
 // Two words that a person can say, as the field's engines make them.
 std::string random_name();

@@ -9,8 +9,10 @@
 #include "base/file.h"
 #include "base/scope.h"
 #include "engine/clock.h"
+#include "engine/container_files.h"
 #include "engine/events.h"
 #include "engine/granted_files.h"
+#include "engine/network_store.h"
 #include "engine/volumes.h"
 #include "engine/writable.h"
 
@@ -44,61 +46,6 @@ std::vector<std::string> merge_environment(const ContainerConfig& c, const std::
       put_variable(env, entry);
   }
   return env;
-}
-
-Result<> write_own_file(int dir, const char* name, const std::string& text, uint32_t owner) {
-  TRY_VOID(write_file_at(dir, name, text, O_CREAT | O_TRUNC | O_NOFOLLOW, 0644));
-  if (::fchownat(dir, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0)
-    return fail(Error::os("give the file to the container", name));
-  return {};
-}
-
-std::string hosts_text(const ContainerConfig& c, const std::string& hostname) {
-  std::string text =
-      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost "
-      "ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
-      "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-  for (const auto& [name, address] : c.extra_hosts) text += address + "\t" + name + "\n";
-  if (c.network == "none") text += "127.0.1.1\t" + hostname + "\n";
-  return text;
-}
-
-std::string resolver_text(const ContainerConfig& c) {
-  std::string text;
-  if (c.dns.empty() && c.dns_search.empty() && c.dns_options.empty()) {
-    auto host = read_file("/etc/resolv.conf", 65536);
-    return c.network == "none" || !host ? "" : *host;
-  }
-  for (const auto& server : c.dns) text += "nameserver " + server + "\n";
-  if (!c.dns_search.empty()) {
-    text += "search";
-    for (const auto& domain : c.dns_search) text += " " + domain;
-    text += "\n";
-  }
-  for (const auto& option : c.dns_options) text += "options " + option + "\n";
-  return text;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  (void)::gethostname(name, sizeof name - 1);
-  return name;
-}
-
-Result<> write_own_files(const ContainerConfig& c, int dir) {
-  std::string hostname = c.uts_mode == "host" ? host_name()
-                         : c.hostname.empty() ? c.id.substr(0, 12)
-                                              : c.hostname;
-  TRY_VOID(write_own_file(dir, "hostname", hostname + "\n", c.id_base));
-  // Over the host's network names mean what they mean on the host.
-  std::string hosts = hosts_text(c, hostname);
-  if (c.network == "host")
-    if (auto text = read_file("/etc/hosts", 1 << 20)) {
-      hosts = *text;
-      for (const auto& [name, address] : c.extra_hosts) hosts += address + "\t" + name + "\n";
-    }
-  TRY_VOID(write_own_file(dir, "hosts", hosts, c.id_base));
-  return write_own_file(dir, "resolv.conf", resolver_text(c), c.id_base);
 }
 
 Result<bool> fits_platform(const image::ImageRecord& image, const std::string& wanted) {
@@ -168,6 +115,21 @@ Result<> take_volumes_from(Engine& engine, ContainerConfig& c) {
   return {};
 }
 
+// Without a word about networks a container is on the default one, where there are bridges.
+Result<> default_network_mode(Engine& engine, ContainerConfig& c) {
+  if (!c.endpoints.empty()) c.network = "bridge";
+  if (c.network.empty()) c.network = engine.paths().rootless ? "none" : "bridge";
+  if (c.network != "bridge") {
+    if ((c.ports.empty() && !c.publish_all) || c.network == "host") return {};
+    return fail(Error::invalid("conflicting options: port publishing and the network mode " + c.network));
+  }
+  if (engine.paths().rootless)
+    return fail(Error::unsupported(
+        "--network bridge: a rootless engine has no bridges (none, host, container:NAME)"));
+  if (c.endpoints.empty()) c.endpoints.push_back({.network = kDefaultNetwork});
+  return {};
+}
+
 bool asks_for_limits(const ResourceConfig& r) {
   JsonWriter asked, nothing;
   json_write(asked, r);
@@ -234,7 +196,7 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   ContainerConfig& c = request.config;
   c.created = now_rfc3339();
   c.image_id = image.id.text();
-  if (c.network.empty()) c.network = "none";
+  TRY_VOID(default_network_mode(engine, c));
   c.security.host_userns |= c.security.privileged;
   TRY_VOID(share_range(engine, c));
   Created created;
@@ -251,7 +213,8 @@ Result<Created> create_container(Engine& engine, CreateRequest request) {
   std::string warning;
   TRY_VOID(make_writable(engine, c, claim.dir.fd(), warning));
   if (!warning.empty()) created.warnings.push_back(warning);
-  TRY_VOID(write_own_files(c, claim.dir.fd()));
+  TRY_VOID(reserve_endpoints(engine, c, undo));
+  TRY_VOID(write_own_files(engine, c, claim.dir.fd(), false));
   TRY_VOID(keep_granted_files(claim.dir.fd(), request.file_contents));
   TRY_VOID(create_volumes_of(engine, c, undo));
   TRY_VOID(claim.commit(c));

@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "engine/clock.h"
 #include "engine/events.h"
+#include "engine/network_live.h"
+#include "engine/network_store.h"
 #include "engine/runtime_call.h"
 #include "engine/slice.h"
 #include "engine/usage.h"
@@ -199,6 +201,8 @@ Result<> rename_container(Engine& engine, const std::string& id, const std::stri
   TRY_VOID(dir.lock());
   std::string old = TRY(dir.config()).name;
   TRY_VOID(engine.containers().rename(dir, name));
+  ContainerConfig renamed = TRY(dir.config());
+  for (const auto& e : renamed.endpoints) TRY_VOID(save_endpoint(engine, renamed, e));
   record_event(engine.paths(), {"container", "rename", id, name, "", {{"oldName", old}}});
   return {};
 }
@@ -208,7 +212,9 @@ namespace {
 // With its move to the trash the container is gone for the user. What the runtime, the kernel and RUN still
 // have of it is the sweeper's (finish_removed), which nobody waits for.
 Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig& config, bool volumes) {
+  network_down(engine, config.id);
   TRY_VOID(engine.containers().remove(dir));
+  release_endpoints(engine, config);
   if (auto store = engine.images()) (void)(*store)->release(config.id);
   for (const auto& m : config.mounts)
     if (volumes && m.type == "volume" && m.anonymous) (void)remove_volume(engine, m.source);
@@ -221,11 +227,15 @@ Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig&
 
 void finish_removed(Engine& engine, const std::string& id) {
   const Paths& paths = engine.paths();
+  // Again, for a remover that was killed before it came to this.
+  network_down(engine, id);
+  if (auto text = read_file(paths.root + "/trash/" + id + "/config.json"))
+    if (auto config = json_parse<ContainerConfig>(*text, "removed container"))
+      release_endpoints(engine, *config);
   // Where the sweeper comes from a monitor, the root is still mounted in its mount namespace.
   (void)sys::detach_mount(paths.live(id) + "/rootfs");
   if (::access((paths.runtime_root() + "/" + id).c_str(), F_OK) == 0)
     (void)call_runtime(paths, {"delete", "--force", id});
-  // Again, for a remover that was killed before it came to this.
   if (auto store = engine.images()) (void)(*store)->release(id);
 }
 
@@ -371,6 +381,7 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
   fill_end(engine, id, state);
   state.evidence = read_evidence(config, engine.host());  // before the cgroup goes
+  network_down(engine, id);
   bool restart = wants_restart(config, state);
   if (restart || !config.auto_remove) {
     // In the monitor's place this process still has the root mounted; its directory could not be removed.
@@ -422,6 +433,7 @@ Result<> recover_containers(Engine& engine, bool restart) {
     bool ran = last->status == "running" || last->status == "restarting" || last->status == "starting";
     if (!ran || (now->status == "running")) continue;
     if (now->status != "exited") now->status = "exited";
+    network_down(engine, id);
     (void)call_runtime(engine.paths(), {"delete", "--force", id});
     TRY_VOID(dir->save_state(*now));
     bool again = restart && !now->stopped_by_user &&

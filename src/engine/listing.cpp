@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/file.h"
 #include "engine/clock.h"
 #include "engine/lifecycle.h"
+#include "engine/networks.h"
 #include "engine/writable.h"
+#include "network/ports.h"
 #include "sys/path.h"
 
 namespace onggi::engine {
@@ -74,7 +77,73 @@ struct Item {
   ContainerState state;
   std::string health;
   ListedContainer listed;
+  std::vector<PublishedPort> ports;
 };
+
+bool is_on_network(const ContainerConfig& c, const std::string& wanted) {
+  if (c.endpoints.empty()) return c.network == wanted;
+  return std::any_of(c.endpoints.begin(), c.endpoints.end(), [&](const auto& e) {
+    return e.network == wanted || (wanted.size() >= 12 && e.network_id.starts_with(wanted));
+  });
+}
+
+// "80", "80/udp", "8000-8010/tcp"
+std::vector<std::string> wanted_ports(const std::string& text) {
+  auto ports = network::parse_expose(text);
+  return ports ? *ports : std::vector<std::string>{text};
+}
+
+bool exposes(const ContainerConfig& c, const std::string& wanted) {
+  for (const auto& port : wanted_ports(wanted))
+    if (std::find(c.expose.begin(), c.expose.end(), port) != c.expose.end()) return true;
+  return false;
+}
+
+// By the host's port or the container's, as docker has it.
+bool publishes(const std::vector<PublishedPort>& ports, const std::string& text) {
+  for (const auto& wanted : wanted_ports(text))
+    for (const auto& p : ports)
+      if (std::to_string(p.host_port) + "/" + p.protocol == wanted ||
+          std::to_string(p.container_port) + "/" + p.protocol == wanted)
+        return true;
+  return false;
+}
+
+std::string host_text(const PublishedPort& p) {
+  return p.host_ip.find(':') == std::string::npos ? p.host_ip : "[" + p.host_ip + "]";
+}
+
+// Neighbouring ports are one entry: "0.0.0.0:8000-8002->8000-8002/tcp".
+std::string ports_text(std::vector<PublishedPort> ports, const ContainerConfig& c, bool running) {
+  std::stable_sort(ports.begin(), ports.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.host_ip, a.protocol, a.container_port, a.host_port) <
+           std::tie(b.host_ip, b.protocol, b.container_port, b.host_port);
+  });
+  std::vector<std::string> parts;
+  for (size_t n = 0; n < ports.size();) {
+    size_t end = n + 1;
+    while (end < ports.size() && ports[end].host_ip == ports[n].host_ip &&
+           ports[end].protocol == ports[n].protocol &&
+           ports[end].container_port == ports[n].container_port + (end - n) &&
+           ports[end].host_port == ports[n].host_port + (end - n))
+      end++;
+    auto range = [&](uint16_t first) {
+      return std::to_string(first) + (end - n > 1 ? "-" + std::to_string(first + (end - n) - 1) : "");
+    };
+    parts.push_back(host_text(ports[n]) + ":" + range(ports[n].host_port) + "->" +
+                    range(ports[n].container_port) + "/" + ports[n].protocol);
+    n = end;
+  }
+  for (const auto& port : c.expose) {
+    bool published = std::any_of(ports.begin(), ports.end(), [&](const auto& p) {
+      return std::to_string(p.container_port) + "/" + p.protocol == port;
+    });
+    if (running && !published) parts.push_back(port);
+  }
+  std::string text;
+  for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
 
 bool label_matches(const ContainerConfig& c, const std::string& wanted) {
   size_t equals = wanted.find('=');
@@ -106,12 +175,10 @@ bool matches(const Item& item, const Filter& f, int64_t moment) {
   if (f.key == "before") return item.listed.created_ns < moment;
   if (f.key == "since") return item.listed.created_ns > moment;
   if (f.key == "volume") return mounts_volume(c, f.value);
-  if (f.key == "network") return c.network == f.value;
+  if (f.key == "network") return is_on_network(c, f.value);
   if (f.key == "health") return (item.health.empty() ? "none" : item.health) == f.value;
-  if (f.key == "expose")
-    return std::find(c.expose.begin(), c.expose.end(), f.value) != c.expose.end() ||
-           std::find(c.expose.begin(), c.expose.end(), f.value + "/tcp") != c.expose.end();
-  if (f.key == "publish") return std::find(c.ports.begin(), c.ports.end(), f.value) != c.ports.end();
+  if (f.key == "expose") return exposes(c, f.value);
+  if (f.key == "publish") return publishes(item.ports, f.value);
   return f.value != "true" && f.value != "1";  // is-task: there are no tasks
 }
 
@@ -151,13 +218,16 @@ void describe(Engine& engine, Item& item, int64_t now) {
   l.state = status_of(engine, c, item.state);
   if (!c.health.test.empty() && l.state == "running") item.health = health_of(engine, c.id);
   l.status = status_text(c, item.state, l.state, item.health, now);
-  l.network = c.network;
+  l.network = c.endpoints.empty() ? c.network : "";
+  for (const auto& e : c.endpoints) l.network += (l.network.empty() ? "" : ",") + e.network;
   for (const auto& [key, value] : c.labels) l.labels += (l.labels.empty() ? "" : ",") + key + "=" + value;
   for (const auto& m : c.mounts) {
     l.mounts += (l.mounts.empty() ? "" : ",") + (m.source.empty() ? m.target : m.source);
     l.local_volumes += m.type == "volume";
   }
-  for (const auto& p : c.ports) l.ports += (l.ports.empty() ? "" : ", ") + p;
+  bool running = l.state == "running" || l.state == "paused";
+  if (running && !c.endpoints.empty()) item.ports = published_ports(engine, c.id);
+  l.ports = ports_text(item.ports, c, running);
 }
 
 }  // namespace

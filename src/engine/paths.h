@@ -6,10 +6,12 @@
 //     names/NAME -> ID                          symlinks: their creation decides who gets a name
 //     ranges/N -> ID                            symlinks: id range N belongs to that container
 //     volumes/NAME/{volume.json, data/}
+//     networks/                                 networks.h
 //     trash/                                    what was removed, until a sweeper has deleted it
 //   RUN (/run/onggi)                            gone after a reboot
 //     containers/ID/{state.json, config.json, rootfs/, control.sock, attach.sock, pid, exit.json}
 //     runtime/                                  onggi-runtime's state
+//     network/                                  networks.h: of running containers
 //     events.jsonl
 //
 // Both are 0700: what is below them has ids of many containers, and setuid files among it.

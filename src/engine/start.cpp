@@ -19,6 +19,7 @@
 #include "engine/events.h"
 #include "engine/granted_files.h"
 #include "engine/lifecycle.h"
+#include "engine/network_live.h"
 #include "engine/rootfs.h"
 #include "engine/runtime_call.h"
 #include "engine/slice.h"
@@ -243,6 +244,7 @@ Result<MonitorArgs> monitor_args(Engine& engine, const ContainerConfig& c, int r
 // A command that was killed in the middle of a start left a container that nobody let go.
 void clean_remains(Engine& engine, const std::string& id) {
   (void)call_runtime(engine.paths(), {"delete", "--force", id});
+  network_down(engine, id);
 }
 
 // The cgroup for monitors may be removed between the look at it and the clone into it, when the last container
@@ -270,6 +272,7 @@ Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const Contain
   if (!volumes.empty()) root = TRY(volumes.bundle_with(root.get()));
   MonitorArgs args = TRY(monitor_args(engine, c, root.get()));
   started.monitor = TRY(launch_monitor(engine, args));
+  TRY_VOID(network_up(engine, c, started.monitor.container_pid()));
   if (options.attach) started.attach = TRY(connect_attach(args.directory));
   state.status = "running";
   state.pid = started.monitor.container_pid();

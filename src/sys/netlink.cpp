@@ -70,6 +70,12 @@ void NetlinkBatch::close_nested(size_t at) {
   memcpy(buffer_.data() + at, &length, sizeof length);
 }
 
+void NetlinkBatch::acknowledge_last() {
+  requests_.back().acknowledged = true;
+  auto* h = reinterpret_cast<nlmsghdr*>(buffer_.data() + requests_.back().at);
+  h->nlmsg_flags = static_cast<uint16_t>(h->nlmsg_flags | NLM_F_ACK);
+}
+
 Result<NetlinkSocket> NetlinkSocket::open(int protocol, const std::vector<unsigned>& groups) {
   NetlinkSocket s;
   s.fd_ = UniqueFd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));

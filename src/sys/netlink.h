@@ -37,6 +37,8 @@ class NetlinkBatch {
   [[nodiscard]] size_t open(uint16_t attribute, std::string_view body = {});
   void close_nested(size_t at);
 
+  void acknowledge_last();  // asks for an answer to the request that was begun last
+
   [[nodiscard]] bool empty() const { return requests_.empty(); }
   [[nodiscard]] size_t count() const { return requests_.size(); }
   [[nodiscard]] std::string_view bytes() const { return buffer_; }

@@ -47,6 +47,7 @@ class EngineTest(unittest.TestCase):
     IMAGE = "busybox"
 
     def setUp(self):
+        onggi_test.private_network()
         self.scratch = tempfile.mkdtemp(prefix="onggi-e2e-")
         self.root, self.run_dir = os.path.join(self.scratch, "root"), os.path.join(self.scratch, "run")
         os.mkdir(self.root, 0o700)
