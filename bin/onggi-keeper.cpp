@@ -1,4 +1,5 @@
-// onggi-keeper --root DIR --run DIR [--watch PID]: names and the firewall of networks (src/keeper/keeper.h).
+// onggi-keeper --root DIR --run DIR [--watch PID] [--wait 1]: names and the firewall of networks
+// (src/keeper/keeper.h).
 #include <unistd.h>
 
 #include <cstring>
@@ -15,6 +16,8 @@ int main(int argc, char** argv) {
       options.root = value;
     else if (word == "--run")
       options.run = value;
+    else if (word == "--wait")
+      options.wait = value == "1";
     else if (auto pid = onggi::parse_u64(value, "--watch"); word == "--watch" && pid && *pid <= INT32_MAX)
       options.watch = static_cast<int>(*pid);
     else

@@ -6,7 +6,7 @@ if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "fuzzing needs clang (cmake --preset fuzz)")
 endif()
 # Only what the targets need is built: the child program is written for GCC.
-foreach(target onggi_sys onggi_image onggi_stack onggi_engine onggi_cli onggi_transfer onggi_runtime onggi_rtcli onggi_child_blob onggi_child)
+foreach(target onggi_sys onggi_image onggi_stack onggi_engine onggi_cli onggi_transfer onggi_runtime onggi_rtcli onggi_network onggi_keeper onggi_child_blob onggi_child)
   if(TARGET ${target})
     get_target_property(kind ${target} TYPE)
     if(NOT kind STREQUAL "INTERFACE_LIBRARY")
@@ -55,3 +55,9 @@ foreach(name image layer)
   target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
   target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined)
 endforeach()
+
+# The name service: packets and the table that they are answered from; the wire format is ldns's.
+add_executable(fuzz_dns tests/fuzz/dns.cpp ${CMAKE_SOURCE_DIR}/src/keeper/dns_message.cpp ${CMAKE_SOURCE_DIR}/src/keeper/name_table.cpp)
+target_compile_options(fuzz_dns PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)
+target_link_options(fuzz_dns PRIVATE -fsanitize=fuzzer,address,undefined)
+target_link_libraries(fuzz_dns PRIVATE onggi_base ${LDNS_LIBRARY} ${CRYPTO_STATIC})

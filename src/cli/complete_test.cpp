@@ -44,7 +44,7 @@ TEST(Complete, Options) {
   EXPECT_EQ(offered({"run", "--userns", ""}), "auto host");
   EXPECT_EQ(offered({"run", "--userns=h"}), "--userns=host");
   EXPECT_EQ(offered({"run", "--env-file", "a"}), " :file");
-  EXPECT_EQ(offered({"run", "--publish-a"}), "");  // refused ones are not offered
+  EXPECT_EQ(offered({"run", "--link-loc"}), "");  // refused ones are not offered
   EXPECT_EQ(offered({"run", "busybox", "ls", "--na"}), "");
   EXPECT_EQ(offered({"--deb"}), "--debug");
 }

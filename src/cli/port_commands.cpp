@@ -1,6 +1,7 @@
 // port: which ports of the host lead to a container.
 #include "cli/command.h"
 #include "engine/networks.h"
+#include "engine/port_explain.h"
 
 namespace onggi::cli {
 
@@ -11,7 +12,32 @@ std::string host_side(const engine::PublishedPort& p) {
          std::to_string(p.host_port);
 }
 
+const Options& port_options() {
+  static const Options kOptions = {{"explain", 0, OptionKind::kSwitch, "",
+                                    "What a packet to the port meets on its way, as the kernel has it"}};
+  return kOptions;
+}
+
+// 0: nothing stands in the way; 1: something does.
+Result<int> explain(const Invocation& i) {
+  if (i.args.words().size() < 2)
+    return fail(Error::invalid("--explain needs a port: onggi port --explain CONTAINER PORT[/PROTO]"));
+  auto engine = TRY(i.engine());
+  std::string text;
+  bool good = true;
+  for (const auto& path : TRY(engine::explain_port(*engine, i.args.words()[0], i.args.words()[1]))) {
+    text += (text.empty() ? "" : "\n") + path.from + " -> " + path.to + "\n";
+    for (const auto& step : path.steps) {
+      text += (step.good ? "  ok    " : "  STOP  ") + step.what + "\n";
+      good &= step.good;
+    }
+  }
+  TRY_VOID(print(text));
+  return good ? 0 : 1;
+}
+
 Result<int> command_port(const Invocation& i) {
+  if (i.args.flag("explain")) return explain(i);
   auto engine = TRY(i.engine());
   auto config = TRY(TRY(engine->containers().find(i.args.words()[0])).config());
   std::string wanted = i.args.words().size() > 1 ? i.args.words()[1] : "", text;
@@ -31,7 +57,7 @@ Result<int> command_port(const Invocation& i) {
 
 const std::vector<Command>& port_commands() {
   static const std::vector<Command> kCommands = {{"port, container port", "CONTAINER [PRIVATE_PORT[/PROTO]]",
-                                                  "List the published ports of a container", no_options, 1, 2,
+                                                  "List the published ports of a container", port_options, 1, 2,
                                                   false, command_port}};
   return kCommands;
 }

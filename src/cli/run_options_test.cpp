@@ -139,7 +139,18 @@ TEST(RunOptions, Modes) {
   EXPECT_EQ(config({"--ipc", "shareable"}).ipc_mode, "");
   EXPECT_EQ(config({"--pid", "container:web"}).pid_mode, "container:web");
   EXPECT_EQ(config({"--network", "bridge"}).endpoints[0].network, "bridge");
-  EXPECT_NE(refusal({"-p", "80:80"}).find("--publish is not supported"), std::string::npos);
+  EXPECT_EQ(config({"-p", "80:80"}).ports, Words{":80:80/tcp"});
+  EXPECT_EQ(config({"-p", "80:80"}).expose, Words{"80/tcp"});
+  auto e = config({"--network", "name=net,alias=a,alias=b,ip=10.0.0.9,gw-priority=3"}).endpoints;
+  ASSERT_EQ(e.size(), 1u);
+  EXPECT_EQ(e[0].network + e[0].aliases[1] + e[0].ipv4, "netb10.0.0.9");
+  EXPECT_EQ(e[0].priority, 3);
+  for (const Words& words :
+       {Words{"--network", "none", "--network", "net"}, Words{"--network", "host", "--ip", "10.0.0.1"},
+        Words{"--network", "a", "--network", "b", "--ip", "10.0.0.1"}, Words{"--network", "name=x,color=red"},
+        Words{"--network", "alias=x"}, Words{"--ip", "fd00::1"}, Words{"--mac-address", "01:00:00:00:00:00"},
+        Words{"--add-host", "a:b"}, Words{"--expose", "x"}})
+    EXPECT_FALSE(refusal(words).empty()) << words[1];
   for (const Words& words :
        {Words{"--pid", "guest"}, Words{"--ipc", "container:"}, Words{"--uts", "container:web"},
         Words{"--cgroupns", "x"}, Words{"--uts", "host", "--hostname", "a"}, Words{"--isolation", "vm"},

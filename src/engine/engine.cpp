@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "base/file.h"
+#include "engine/keeper.h"
 #include "engine/slice.h"
 #include "sys/process.h"
 #include "sys/rootless.h"
@@ -37,6 +38,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const PathOptions& options,
                                              const std::vector<std::string>& hints) {
   std::unique_ptr<Engine> engine(new Engine(TRY(find_paths(options))));
   if (::geteuid() != 0) TRY_VOID(engine->enter_user_namespace(hints));
+  if (options.heal) heal_keeper(*engine);
   return engine;
 }
 

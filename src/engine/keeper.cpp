@@ -33,4 +33,10 @@ void ensure_keeper(Engine& engine) {
   (void)sys::spawn(args);
 }
 
+void heal_keeper(Engine& engine) {
+  if (::access(keeper_lock_path(engine).c_str(), F_OK) != 0 || keeper_runs(engine)) return;
+  for (const auto& record : all_live(engine))
+    if (is_alive(record)) return ensure_keeper(engine);
+}
+
 }  // namespace onggi::engine

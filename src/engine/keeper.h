@@ -14,5 +14,7 @@ std::string keeper_lock_path(const Engine& engine);
 bool keeper_runs(const Engine& engine);
 // Starts it when it does not run; returns at once. Its absence is no error of the operation that asked.
 void ensure_keeper(Engine& engine);
+// For every command: starts one where containers are on networks and keeper and watcher were both killed.
+void heal_keeper(Engine& engine);
 
 }  // namespace onggi::engine

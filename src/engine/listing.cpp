@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <tuple>
 
 #include "base/file.h"
@@ -134,7 +135,10 @@ std::string ports_text(std::vector<PublishedPort> ports, const ContainerConfig& 
                     range(ports[n].container_port) + "/" + ports[n].protocol);
     n = end;
   }
-  for (const auto& port : c.expose) {
+  auto exposed = c.expose;
+  std::sort(exposed.begin(), exposed.end(),
+            [](const auto& a, const auto& b) { return ::atoi(a.c_str()) < ::atoi(b.c_str()); });
+  for (const auto& port : exposed) {
     bool published = std::any_of(ports.begin(), ports.end(), [&](const auto& p) {
       return std::to_string(p.container_port) + "/" + p.protocol == port;
     });

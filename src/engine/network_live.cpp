@@ -40,7 +40,10 @@ Result<> save_live(const Engine& engine, const LiveRecord& record) {
 // --- the firewall ---
 
 network::FirewallNetwork firewall_network(const Engine& engine, const NetworkConfig& n) {
-  return {network_bridge(engine, n), n.internal, network_masquerades(n)};
+  network::FirewallNetwork out{network_bridge(engine, n), n.internal, network_masquerades(n), {}};
+  for (bool v4 : {true, false})
+    if (NetworkSubnet s = subnet_of(n, v4); !s.subnet.empty()) out.subnets.push_back(s.subnet);
+  return out;
 }
 
 uint32_t most_connections() {
@@ -307,6 +310,7 @@ Result<> network_up(Engine& engine, const ContainerConfig& c, int pid) {
     TRY_VOID(add_record_ports(engine, batch, p.record));
     TRY_VOID(commit_or_rebuild(engine, batch));
   }
+  for (auto& plan : p.plans) plan.hairpin = !p.record.ports.empty() && network::host_filters_bridges();
   TRY_VOID_CTX(network::attach_links(socket, netns.get(), p.plans, true), "network of " + c.name);
   for (const auto& port : p.record.ports)
     if (port.host_ip == "0.0.0.0" || port.host_ip.starts_with("127."))

@@ -37,6 +37,7 @@ struct Paths {
 
 struct PathOptions {
   std::string root, run;  // empty: $ONGGI_ROOT and $ONGGI_RUN, then the defaults
+  bool heal = true;       // look whether the networks' keeper is at work (not the keeper itself)
 };
 
 // Finds the directories and programs and makes the directories. Programs are looked up beside the running

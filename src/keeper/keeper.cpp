@@ -340,12 +340,21 @@ void watch_over(int pid) {
 Result<> run_keeper(const KeeperOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   (void)::setsid();
-  if (options.watch) watch_over(options.watch);
-  auto engine = TRY(engine::Engine::open({options.root, options.run}));
+  if (options.watch) {
+    watch_over(options.watch);
+    // As a new program: its memory is that of a keeper, and so are the words that people see.
+    std::string program = own_program();
+    const char* argv[] = {program.c_str(),     "--root", options.root.c_str(), "--run",
+                          options.run.c_str(), nullptr};
+    ::execv(argv[0], const_cast<char* const*>(argv));
+    return fail(Error::os("become the keeper", program));
+  }
+  auto engine = TRY(engine::Engine::open({options.root, options.run, false}));
   { UniqueFd directories = TRY(engine::lock_live_networks(*engine)); }
   UniqueFd lock = TRY(open_at(AT_FDCWD, engine::keeper_lock_path(*engine), O_RDWR | O_CREAT, 0600));
   // Another one is at work. (The one that a watcher saw die gave its lock back with its life.)
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) return {};
+  while (::flock(lock.get(), LOCK_EX | (options.wait ? 0 : LOCK_NB)) < 0)
+    if (!options.wait || errno != EINTR) return {};
   Keeper keeper(*engine, TRY(Loop::create()), std::move(lock));
   return keeper.run();
 }

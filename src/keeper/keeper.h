@@ -15,7 +15,8 @@ namespace onggi::keeper {
 
 struct KeeperOptions {
   std::string root, run;
-  int watch = 0;  // pid of the keeper to watch; 0: be the keeper
+  int watch = 0;      // pid of the keeper to watch; 0: be the keeper
+  bool wait = false;  // for the lock of the one that is at work
 };
 // Returns when no container is on a network any more, or another keeper is at work.
 Result<> run_keeper(const KeeperOptions& options);

@@ -76,6 +76,9 @@ void add_sets(NftBatch& b) {
     b.add_set({std::string("shared") + f.digit, place, 8 + f.bytes, kJump, 0});
     uint32_t any = sys::nft_concat({NftType::kProtocol, NftType::kService});
     b.add_set({std::string("sharedany") + f.digit, any, 8, kJump, 0});
+    NftSet hairpin{std::string("hairpin") + f.digit, sys::nft_concat({f.type, f.type}), 2 * f.bytes};
+    hairpin.interval_fields = {f.bytes, f.bytes};
+    b.add_set(hairpin);
     NftSet sources{std::string("sources") + f.digit, static_cast<uint32_t>(f.type), f.bytes};
     sources.dynamic = true;
     sources.size = kSourcesMost;
@@ -214,15 +217,19 @@ void add_forward(NftBatch& b, bool only_own_routes) {
 void add_masquerade(NftBatch& b) {
   b.add_base_chain("leaving", "nat", NF_INET_POST_ROUTING, kPrioritySnat);
   // The answer would otherwise take the short way past the host and be of no connection.
-  b.begin_rule("leaving", "a published port asked from its own network");
-  b.load_meta(NFT_META_IIFNAME, 0);
-  b.load_meta(NFT_META_OIFNAME, 4);
-  b.in_set("same", 0);
-  b.load_ct(NFT_CT_STATUS, 0);
-  b.mask(0, host_u32(IPS_DST_NAT));
-  b.compare(0, host_u32(0), false);
-  b.masquerade();
-  b.end_rule();
+  // By addresses: where bridged packets come by here, too (bridge-nf-call-iptables), they have no interface.
+  for (const Family& f : kFamilies) {
+    b.begin_rule("leaving", "a published port asked from its own network");
+    b.load_ct(NFT_CT_STATUS, 0);
+    b.mask(0, host_u32(IPS_DST_NAT));
+    b.compare(0, host_u32(0), false);
+    for_family(b, f);
+    b.load_payload(NFT_PAYLOAD_NETWORK_HEADER, f.source_offset, f.bytes, 0);
+    b.load_payload(NFT_PAYLOAD_NETWORK_HEADER, f.destination_offset, f.bytes, f.bytes / 4);
+    b.in_set(std::string("hairpin") + f.digit, 0);
+    b.masquerade();
+    b.end_rule();
+  }
   for (const Family& f : kFamilies) {
     b.begin_rule("leaving", "a published port asked from localhost");
     b.load_meta(NFT_META_OIFNAME, 0);
@@ -242,6 +249,24 @@ void add_masquerade(NftBatch& b) {
   b.end_rule();
 }
 
+// A packet that goes back out by the bridge it came in by makes the kernel tell its sender a shorter way,
+// which there is not: the way is through the address translation.
+void add_no_redirects(NftBatch& b) {
+  constexpr char kIcmp = 1, kIcmp6 = 58, kRedirect = 5, kRedirect6 = static_cast<char>(137);
+  b.add_base_chain("no_redirects", "filter", NF_INET_LOCAL_OUT, kPriorityFilter);
+  for (auto [protocol, type] : {std::pair{kIcmp, kRedirect}, std::pair{kIcmp6, kRedirect6}}) {
+    b.begin_rule("no_redirects");
+    b.load_meta(NFT_META_L4PROTO, 0);
+    b.compare(0, std::string(1, protocol));
+    b.load_payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, 0);
+    b.compare(0, std::string(1, type));
+    b.load_meta(NFT_META_OIFNAME, 0);
+    b.in_set("bridges", 0);
+    b.verdict(sys::kNftDrop);
+    b.end_rule();
+  }
+}
+
 }  // namespace
 
 std::string shared_chain(const FirewallPort& p) {
@@ -255,6 +280,10 @@ void firewall_add_network(NftBatch& b, const FirewallNetwork& n) {
   std::string key = ifname(n.bridge);
   b.add_element("bridges", key);
   b.add_element("same", key + key);
+  for (const auto& s : n.subnets) {
+    std::string first(s.address().bytes()), last(s.last().bytes());
+    b.add_interval(std::string("hairpin") + family_of(s.address()).digit, first + first, last + last);
+  }
   if (n.internal) b.add_element("internal", key);
   if (n.masquerade && !n.internal) b.add_element("routed", key);
 }
@@ -263,6 +292,10 @@ void firewall_remove_network(NftBatch& b, const FirewallNetwork& n) {
   std::string key = ifname(n.bridge);
   b.delete_element("bridges", key);
   b.delete_element("same", key + key);
+  for (const auto& s : n.subnets) {
+    std::string first(s.address().bytes()), last(s.last().bytes());
+    b.delete_interval(std::string("hairpin") + family_of(s.address()).digit, first + first, last + last);
+  }
   if (n.internal) b.delete_element("internal", key);
   if (n.masquerade && !n.internal) b.delete_element("routed", key);
 }
@@ -305,6 +338,12 @@ void firewall_set_shared(NftBatch& b, const FirewallPort& place, const std::vect
     b.add_element(chain, host_u32(slot), target_value(targets[slot % targets.size()]));
 }
 
+FirewallPlace firewall_place(const FirewallPort& p) {
+  bool exact = !p.host.is_unspecified();
+  if (p.group.empty()) return {map_of(p), place_key(p, exact), target_value(p)};
+  return {(exact ? "shared" : "sharedany") + std::string(family_of(p.host).digit), place_key(p, exact), ""};
+}
+
 void firewall_whole(NftBatch& b, const Firewall& firewall) {
   // Adding what is there is no error, removing what is not would be one.
   b.add_table();
@@ -315,6 +354,7 @@ void firewall_whole(NftBatch& b, const Firewall& firewall) {
   add_port_rules(b);
   add_forward(b, firewall.only_own_routes);
   add_masquerade(b);
+  add_no_redirects(b);
   for (const auto& n : firewall.networks) firewall_add_network(b, n);
   std::vector<FirewallPort> done;
   for (const auto& p : firewall.ports) {

@@ -5,6 +5,7 @@
 //
 //   bridges, internal, routed     interfaces of networks
 //   same                          pairs (a bridge, itself)
+//   hairpin4, hairpin6            pairs (a subnet, itself)
 //   ports4, ports6                protocol . address . port -> address . port     bound to one address
 //   any4, any6                    protocol . port -> address . port               to every local address
 //   shared4, shared6              protocol . address . port -> chain              balanced
@@ -26,6 +27,7 @@ struct FirewallNetwork {
   std::string bridge;
   bool internal = false;
   bool masquerade = true;
+  std::vector<IpPrefix> subnets;
 };
 
 // One port that leads to one container. Where several have the same host side and group, it is balanced.
@@ -63,5 +65,10 @@ void firewall_remove_port(sys::NftBatch& batch, const FirewallPort& port);
 void firewall_set_shared(sys::NftBatch& batch, const FirewallPort& place,
                          const std::vector<FirewallPort>& targets, bool existed);
 std::string shared_chain(const FirewallPort& place);
+// The element that a port is: for whoever looks it up. `value` is empty for a shared one.
+struct FirewallPlace {
+  std::string map, key, value;
+};
+FirewallPlace firewall_place(const FirewallPort& port);
 
 }  // namespace onggi::network

@@ -98,6 +98,8 @@ Result<> configure_inside(const std::vector<LinkPlan>& plans, bool first) {
 
 bool host_has_ipv6() { return ::access("/proc/sys/net/ipv6", F_OK) == 0; }
 
+bool host_filters_bridges() { return is_on("/proc/sys/net/bridge/bridge-nf-call-iptables"); }
+
 Result<bool> ensure_bridge(NetlinkSocket& socket, const BridgePlan& plan) {
   if (sys::link_index(plan.name)) return false;
   NetlinkBatch make;
@@ -169,7 +171,8 @@ Result<> attach_links(NetlinkSocket& host, int netns, const std::vector<LinkPlan
   TRY_VOID(host.run(b));
   NetlinkBatch ports;
   for (const LinkPlan& p : plans)
-    if (p.isolated && p.driver == "bridge") sys::isolate_port(ports, sys::link_index(p.host_link));
+    if ((p.isolated || p.hairpin) && p.driver == "bridge")
+      sys::set_port(ports, sys::link_index(p.host_link), p.isolated, p.hairpin);
   TRY_VOID(host.run(ports));
   {
     auto visit = TRY(sys::NetworkVisit::enter_fd(netns, "the container's"));

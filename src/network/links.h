@@ -34,6 +34,8 @@ Result<> allow_localhost(const std::string& bridge);
 // IPv4 and IPv6 routing on. True when the host did not route IPv4 before.
 Result<bool> enable_routing();
 bool host_has_ipv6();
+// Bridged packets meet the firewall (bridge-nf-call-iptables): a translation may happen within the bridge.
+bool host_filters_bridges();
 
 struct LinkPlan {
   std::string driver = "bridge";  // "bridge", "macvlan", "ipvlan"
@@ -43,6 +45,9 @@ struct LinkPlan {
   sys::MacAddress mac;
   uint32_t mtu = 0, mode = 0;
   bool isolated = false;  // reaches no other isolated port of the bridge
+  // Its packets may go back to it: a published port asked by its own container, where bridged packets meet
+  // the firewall.
+  bool hairpin = false;
   std::vector<HostAddress> addresses;
   // Default routes; a family without a gateway has none. Empty gateways with `device_default`: by the device.
   IpAddress gateway4, gateway6;

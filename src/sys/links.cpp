@@ -119,12 +119,13 @@ void delete_link(NetlinkBatch& b, const std::string& name) {
   b.put_string(IFLA_IFNAME, name);
 }
 
-void isolate_port(NetlinkBatch& b, uint32_t index) {
+void set_port(NetlinkBatch& b, uint32_t index, bool isolated, bool hairpin) {
   ifinfomsg body = link_body(index, false);
   body.ifi_family = AF_BRIDGE;
-  b.begin(RTM_SETLINK, NLM_F_ACK, body, "isolate the bridge port " + std::to_string(index));
+  b.begin(RTM_SETLINK, NLM_F_ACK, body, "set up the bridge port " + std::to_string(index));
   size_t info = b.open(IFLA_PROTINFO | NLA_F_NESTED);
-  b.put_u8(IFLA_BRPORT_ISOLATED, 1);
+  b.put_u8(IFLA_BRPORT_ISOLATED, isolated);
+  b.put_u8(IFLA_BRPORT_MODE, hairpin);
   b.close_nested(info);
 }
 

@@ -44,8 +44,9 @@ void add_dummy(NetlinkBatch& batch, const LinkArgs& link);
 void set_up(NetlinkBatch& batch, uint32_t index);
 void rename_link(NetlinkBatch& batch, uint32_t index, const std::string& name);
 void delete_link(NetlinkBatch& batch, const std::string& name);
-// Bridge port: packets may go back out of the port they came in by; no flooding of unknown is left on.
-void isolate_port(NetlinkBatch& batch, uint32_t index);
+// A bridge's port: whether it reaches no other isolated port, and whether packets may go out where they came
+// in.
+void set_port(NetlinkBatch& batch, uint32_t index, bool isolated, bool hairpin);
 // IPv6 addresses without duplicate detection: they are usable at once.
 void add_address(NetlinkBatch& batch, uint32_t index, const IpAddress& address, unsigned prefix_length);
 // `gateway` empty: on the link itself. `source`: preferred source, may be empty.

@@ -83,6 +83,11 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol, const std::vector<unsign
   int on = 1;
   (void)::setsockopt(s.fd_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
   (void)::setsockopt(s.fd_.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
+  // Without a number of its own a socket hears of nothing: 0 is the sender that broadcasts leave out.
+  sockaddr_nl own = {};
+  own.nl_family = AF_NETLINK;
+  if (!groups.empty() && ::bind(s.fd_.get(), reinterpret_cast<sockaddr*>(&own), sizeof own) < 0)
+    return fail(Error::os("bind a netlink socket", ""));
   for (unsigned group : groups)
     if (::setsockopt(s.fd_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
       return fail(Error::os("join a netlink group", std::to_string(group)));

@@ -74,6 +74,7 @@ void NftBatch::add_set(const NftSet& set) {
   uint32_t flags = 0;
   if (set.data_type) flags |= NFT_SET_MAP;
   if (set.dynamic) flags |= NFT_SET_EVAL;
+  if (!set.interval_fields.empty()) flags |= NFT_SET_INTERVAL | NFT_SET_CONCAT;
   batch_.put_u32be(NFTA_SET_FLAGS, flags);
   batch_.put_u32be(NFTA_SET_KEY_TYPE, set.key_type);
   batch_.put_u32be(NFTA_SET_KEY_LEN, set.key_length);
@@ -82,9 +83,18 @@ void NftBatch::add_set(const NftSet& set) {
     if (set.data_type != static_cast<uint32_t>(NftType::kVerdict))
       batch_.put_u32be(NFTA_SET_DATA_LEN, set.data_length);
   }
-  if (set.size) {
+  if (set.size || !set.interval_fields.empty()) {
     size_t at = batch_.open(NFTA_SET_DESC | NLA_F_NESTED);
-    batch_.put_u32be(NFTA_SET_DESC_SIZE, set.size);
+    if (set.size) batch_.put_u32be(NFTA_SET_DESC_SIZE, set.size);
+    if (!set.interval_fields.empty()) {
+      size_t fields = batch_.open(NFTA_SET_DESC_CONCAT | NLA_F_NESTED);
+      for (uint32_t bytes : set.interval_fields) {
+        size_t field = batch_.open(NFTA_LIST_ELEM | NLA_F_NESTED);
+        batch_.put_u32be(NFTA_SET_FIELD_LEN, bytes);
+        batch_.close_nested(field);
+      }
+      batch_.close_nested(fields);
+    }
     batch_.close_nested(at);
   }
   // For nft(8): how to show keys and data (libnftnl's type-length-value; 1 is the host's order, 2 the
@@ -129,12 +139,13 @@ void NftBatch::put_verdict(uint16_t attribute, int code, const std::string& chai
 }
 
 void NftBatch::element(uint16_t message, uint16_t flags, const std::string& set, std::string_view key,
-                       std::string_view data, const std::string& chain) {
+                       std::string_view data, const std::string& chain, std::string_view key_end) {
   begin(message, flags, (message == NFT_MSG_DELSETELEM ? "remove from " : "add to ") + set);
   batch_.put_string(NFTA_SET_ELEM_LIST_SET, set);
   size_t list = batch_.open(NFTA_SET_ELEM_LIST_ELEMENTS | NLA_F_NESTED);
   size_t one = batch_.open(NFTA_LIST_ELEM | NLA_F_NESTED);
   put_data(NFTA_SET_ELEM_KEY, key);
+  if (!key_end.empty()) put_data(NFTA_SET_ELEM_KEY_END, key_end);
   if (!data.empty()) put_data(NFTA_SET_ELEM_DATA, data);
   if (!chain.empty()) put_verdict(NFTA_SET_ELEM_DATA, kNftGoto, chain);
   batch_.close_nested(one);
@@ -143,6 +154,12 @@ void NftBatch::element(uint16_t message, uint16_t flags, const std::string& set,
 
 void NftBatch::add_element(const std::string& set, std::string_view key, std::string_view data) {
   element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, key, data, "");
+}
+void NftBatch::add_interval(const std::string& set, std::string_view first, std::string_view last) {
+  element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, first, "", "", last);
+}
+void NftBatch::delete_interval(const std::string& set, std::string_view first, std::string_view last) {
+  element(NFT_MSG_DELSETELEM, 0, set, first, "", "", last);
 }
 void NftBatch::add_jump_element(const std::string& map, std::string_view key, const std::string& chain) {
   element(NFT_MSG_NEWSETELEM, NLM_F_CREATE, map, key, "", chain);

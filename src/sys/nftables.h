@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "sys/netlink.h"
@@ -41,7 +42,10 @@ struct NftSet {
   uint32_t key_type = 0, key_length = 0;    // bytes, padded fields
   uint32_t data_type = 0, data_length = 0;  // data_type 0: a set, not a map
   bool dynamic = false;                     // filled by rules
-  uint32_t size = 0;                        // of a dynamic set: at most so many elements
+  // Of a set of intervals over a concatenation: bytes of each field. Its elements are added by
+  // add_interval().
+  std::vector<uint32_t> interval_fields;
+  uint32_t size = 0;  // of a dynamic set: at most so many elements
 };
 
 class NftBatch {
@@ -61,6 +65,8 @@ class NftBatch {
   void flush_set(const std::string& name);
   // `data` empty: an element of a set. Adding what is there already with the same data is no error.
   void add_element(const std::string& set, std::string_view key, std::string_view data = {});
+  void add_interval(const std::string& set, std::string_view first, std::string_view last);
+  void delete_interval(const std::string& set, std::string_view first, std::string_view last);
   void add_jump_element(const std::string& map, std::string_view key, const std::string& chain);
   void delete_element(const std::string& set, std::string_view key);
 
@@ -97,7 +103,7 @@ class NftBatch {
   void put_data(uint16_t attribute, std::string_view value);
   void put_verdict(uint16_t attribute, int code, const std::string& chain);
   void element(uint16_t message, uint16_t flags, const std::string& set, std::string_view key,
-               std::string_view data, const std::string& chain);
+               std::string_view data, const std::string& chain, std::string_view key_end = {});
   std::string table_;
   NetlinkBatch batch_;
   size_t commands_ = 0, rule_ = 0;
