@@ -13,6 +13,7 @@
 #include "engine/clock.h"
 #include "engine/lifecycle.h"
 #include "engine/listing.h"
+#include "engine/networks.h"
 #include "engine/slice.h"
 #include "engine/volumes.h"
 
@@ -359,13 +360,19 @@ Result<int> command_system_prune(const Invocation& i) {
   if (volumes && filter.until)
     return fail(Error::invalid("the \"until\" filter is not supported with \"--volumes\""));
   auto engine = TRY(i.engine());
-  std::string what = std::string("This will remove:\n  - all stopped containers\n") +
+  std::string what = std::string(
+                         "This will remove:\n  - all stopped containers\n  - all networks not used by at "
+                         "least one container\n") +
                      (volumes ? "  - all anonymous volumes not used by at least one container\n" : "") +
                      (all ? "  - all images without at least one container associated to them\n"
                           : "  - all dangling images\n");
   if (!TRY(confirm(i, what))) return 0;
   Pruned out;
   TRY_VOID(prune_containers(*engine, filter, out));
+  // The images' filters, as far as they are about networks, too.
+  std::string networks;
+  for (const auto& name : TRY(engine::prune_networks(*engine, i.args.all("filter")))) networks += name + "\n";
+  if (!networks.empty()) out.text += "Deleted Networks:\n" + networks + "\n";
   if (volumes) TRY_VOID(prune_volumes(*engine, filter, out));
   TRY_VOID(prune_images(*engine, all, filter, out));
   return finish(*engine, out);

@@ -60,7 +60,7 @@ class Run(EngineTest):
         self.assertIn("container ID file found", self.fails("run", "--cidfile", path, "busybox", "true"))
 
     def test_unbuilt_options_say_so(self):
-        for option in (["-p", "80:80"], ["--network", "mine"], ["--gpus", "all"], ["--runtime", "runc"], ["--isolation", "vm"]):
+        for option in (["--link", "a:b"], ["--volume-driver", "nfs"], ["--gpus", "all"], ["--runtime", "runc"], ["--isolation", "vm"]):
             self.assertRegex(self.fails("run", *option, "busybox", "true", code=125), "not (supported|built)|only container is built")
 
     def test_signals_reach_the_program(self):

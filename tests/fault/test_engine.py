@@ -84,7 +84,7 @@ class FaultTest(HostileTest):
 
     def transient(self):
         onggi_test.reap_strangers(None)
-        return [w for _, w in self.ours().values() if "monitor" not in w and "health" not in w]
+        return [w for _, w in self.ours().values() if "monitor" not in w and "health" not in w and "onggi-keeper" not in w]
 
     def running(self):
         return set(self.onggi("ps", "-q", "--no-trunc").out.split())

@@ -39,6 +39,7 @@ class HostileTest(RuntimeTest):
 
     def setUp(self):
         super().setUp()
+        onggi_test.private_network()
         self.store, self.run_dir = os.path.join(self.tmp, "root"), os.path.join(self.tmp, "run")
         self.env = {"PATH": os.environ["PATH"], "HOME": self.tmp, "ONGGI_ROOT": self.store, "ONGGI_RUN": self.run_dir}
         # A cgroup of the test's own above its containers: its name carries the worker's tag, so that leaks are found.
