@@ -29,6 +29,7 @@ void ensure_keeper(Engine& engine) {
   args.argv = argv;
   args.envp = environ;
   args.directory = "/";
+  args.cgroup_fd = engine.monitors_cgroup();  // a login that ends takes nothing along
   for (int& fd : args.stdio) fd = null->get();
   (void)sys::spawn(args);
 }
