@@ -48,6 +48,19 @@ bool exists(const std::string& path) {
 
 }  // namespace
 
+namespace {
+
+// A container that was being made when its maker died: no configuration, and nobody holds its lock. (A live
+// maker locks its directory before it takes links.)
+bool is_dead_claim(const Paths& paths, const std::string& id) {
+  std::string config = paths.container(id) + "/config.json";
+  if (exists(config)) return false;
+  auto dir = open_at(AT_FDCWD, paths.container(id), O_RDONLY | O_DIRECTORY);
+  return dir && ::flock(dir->get(), LOCK_EX | LOCK_NB) == 0 && !exists(config);
+}
+
+}  // namespace
+
 // A link whose container is gone is taken over: its name is renamed away first, so that of two takers only
 // one removes the stale link it looked at.
 Result<bool> take_link(const Paths& paths, const std::string& link, const std::string& id) {
@@ -56,7 +69,9 @@ Result<bool> take_link(const Paths& paths, const std::string& link, const std::s
     if (errno != EEXIST) return fail(Error::os("reserve", link));
     std::string owner = read_link(link);
     if (owner.empty()) continue;
-    if (exists(paths.container(owner)) || exists(paths.root + "/trash/" + owner)) return false;
+    if ((exists(paths.container(owner)) && !is_dead_claim(paths, owner)) ||
+        exists(paths.root + "/trash/" + owner))
+      return false;
     std::string aside = paths.root + "/trash/.link-" + id;
     if (::rename(link.c_str(), aside.c_str()) < 0) continue;
     // Somebody may have taken it between the look and the rename: give it back then.

@@ -200,6 +200,7 @@ Result<Prepared> prepare(Engine& engine, const ContainerConfig& c, int pid) {
   p.record.id = c.id;
   p.record.pid = pid;
   p.record.pid_start = sys::start_time(pid).value_or(0);
+  p.record.draining = is_held(engine, c.id);
   for (const auto& [key, value] : c.labels)
     if (key == kBalanceLabel) p.record.group = value;
   size_t gateway = gateway_endpoint(engine, c);
@@ -307,7 +308,7 @@ Result<> network_up(Engine& engine, const ContainerConfig& c, int pid) {
     p.record.ports = TRY(claim_ports(engine, c, p.record, p.networks));
     TRY_VOID(save_live(engine, p.record));
     sys::NftBatch batch(firewall_table(engine));
-    TRY_VOID(add_record_ports(engine, batch, p.record));
+    if (!p.record.draining) TRY_VOID(add_record_ports(engine, batch, p.record));
     TRY_VOID(commit_or_rebuild(engine, batch));
   }
   for (auto& plan : p.plans) plan.hairpin = !p.record.ports.empty() && network::host_filters_bridges();
@@ -437,6 +438,47 @@ Result<bool> drain_endpoint(Engine& engine, const std::string& id, std::chrono::
     ::usleep(kPoll);
   }
   return true;
+}
+
+namespace {
+
+std::string held_path(const Engine& engine, const std::string& id) {
+  return engine.paths().container(id) + "/held";
+}
+
+}  // namespace
+
+bool is_held(const Engine& engine, const std::string& id) {
+  return ::access(held_path(engine, id).c_str(), F_OK) == 0;
+}
+
+Result<> hold_endpoint(Engine& engine, const std::string& id) {
+  ContainerConfig config = TRY(TRY(engine.containers().find(id)).config());
+  TRY_VOID(write_file(held_path(engine, config.id), "", O_CREAT | O_TRUNC, 0600));
+  for (const auto& e : config.endpoints) TRY_VOID(save_endpoint(engine, config, e, true));
+  UniqueFd lock = TRY(lock_live_networks(engine));
+  auto record = read_live(engine, config.id);
+  if (!record || record->draining) return {};
+  record->draining = true;
+  TRY_VOID(save_live(engine, *record));
+  sys::NftBatch batch(firewall_table(engine));
+  TRY_VOID(remove_record_ports(engine, batch, *record));
+  return commit_or_rebuild(engine, batch);
+}
+
+Result<> admit_endpoint(Engine& engine, const std::string& id) {
+  ContainerConfig config = TRY(TRY(engine.containers().find(id)).config());
+  if (::unlink(held_path(engine, config.id).c_str()) < 0 && errno != ENOENT)
+    return fail(Error::os("admit the container", config.name));
+  for (const auto& e : config.endpoints) TRY_VOID(save_endpoint(engine, config, e, false));
+  UniqueFd lock = TRY(lock_live_networks(engine));
+  auto record = read_live(engine, config.id);
+  if (!record || !record->draining) return {};
+  record->draining = false;
+  TRY_VOID(save_live(engine, *record));
+  sys::NftBatch batch(firewall_table(engine));
+  TRY_VOID(add_record_ports(engine, batch, *record));
+  return commit_or_rebuild(engine, batch);
 }
 
 Result<> sweep_live_networks(Engine& engine, bool repair,

@@ -175,7 +175,7 @@ Result<> save_endpoint(Engine& engine, const ContainerConfig& c, const EndpointC
   r.ipv6 = e.ipv6;
   r.mac = e.mac;
   r.resolvers = c.dns;
-  r.drained = drained;
+  r.drained = drained || is_held(engine, c.id);
   r.ports = c.expose;
   for (const auto& text : c.ports)
     if (auto specs = network::parse_publish(text))

@@ -90,4 +90,10 @@ inline constexpr const char* kBalanceLabel = "onggi.balance";
 Result<bool> drain_endpoint(Engine& engine, const std::string& container_id,
                             std::chrono::milliseconds timeout);
 
+// A new replica beside others: no connections by ports that it shares and no name until it is admitted. It
+// may be running or not, and stays held over restarts.
+Result<> hold_endpoint(Engine& engine, const std::string& container_id);
+Result<> admit_endpoint(Engine& engine, const std::string& container_id);
+bool is_held(const Engine& engine, const std::string& container_id);
+
 }  // namespace onggi::engine

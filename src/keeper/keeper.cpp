@@ -353,8 +353,13 @@ Result<> run_keeper(const KeeperOptions& options) {
   { UniqueFd directories = TRY(engine::lock_live_networks(*engine)); }
   UniqueFd lock = TRY(open_at(AT_FDCWD, engine::keeper_lock_path(*engine), O_RDWR | O_CREAT, 0600));
   // Another one is at work. (The one that a watcher saw die gave its lock back with its life.)
-  while (::flock(lock.get(), LOCK_EX | (options.wait ? 0 : LOCK_NB)) < 0)
-    if (!options.wait || errno != EINTR) return {};
+  // A command that looks whether a keeper is at work holds the lock for a moment, too.
+  constexpr int kMostTries = 40;
+  constexpr useconds_t kPause = 5000;
+  for (int tries = 0; ::flock(lock.get(), LOCK_EX | (options.wait ? 0 : LOCK_NB)) < 0; tries++) {
+    if (!options.wait && tries == kMostTries) return {};
+    if (!options.wait) ::usleep(kPause);
+  }
   Keeper keeper(*engine, TRY(Loop::create()), std::move(lock));
   return keeper.run();
 }

@@ -24,7 +24,7 @@ class Healing(NetworkTest):
         for who in ("keeper", "watcher"):
             old = self.keepers()
             os.kill(old[who], signal.SIGKILL)
-            self.wait_for(lambda: set(self.keepers()) == {"keeper", "watcher"} and self.keepers()[who] != old[who], "another " + who)
+            self.wait_for(lambda: set(self.keepers()) == {"keeper", "watcher"} and self.keepers().get(who) != old[who], "another " + who)
             self.wait_for(self.serving(client), "names after the end of the " + who)
         for pid in self.keepers().values():
             os.kill(pid, signal.SIGSTOP)
