@@ -63,6 +63,9 @@ Result<> NameServer::listen(const std::string& text) {
   IpAddress at = TRY(IpAddress::parse(text));
   datagrams_ = TRY(bound_socket(SOCK_DGRAM, at));
   streams_ = TRY(bound_socket(SOCK_STREAM, at));
+  // One client's burst should not be what another's question is dropped for.
+  constexpr int kBurst = 1 << 20;  // bytes
+  (void)::setsockopt(datagrams_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBurst, sizeof kBurst);
   if (::listen(streams_.get(), 64) < 0) return fail(Error::os("listen for questions", text));
   return {};
 }
