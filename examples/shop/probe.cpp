@@ -46,11 +46,12 @@ int main(int argc, char** argv) {
   if (::send(s, ask.data(), ask.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(ask.size())) return fail("probe: send");
   std::string reply;
   char block[512];
-  while (reply.size() < 12) {
-    ssize_t n = ::recv(s, block, sizeof block, 0);
-    if (n <= 0) return fail("probe: receive");
+  // To its end: a server whose answer nobody takes logs a lost connection.
+  for (ssize_t n; reply.size() < 65536 && (n = ::recv(s, block, sizeof block, 0)) != 0;) {
+    if (n < 0) return fail("probe: receive");
     reply.append(block, static_cast<size_t>(n));
   }
+  if (reply.size() < 12) return fail("probe: a short answer");
   int status = std::atoi(reply.c_str() + 9);
   if (status >= 200 && status < 400) return 0;
   std::fprintf(stderr, "probe: %.*s\n", static_cast<int>(reply.find('\r')), reply.c_str());
