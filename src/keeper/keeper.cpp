@@ -23,6 +23,7 @@
 #include "engine/network_store.h"
 #include "keeper/firewall_watch.h"
 #include "keeper/forwarder.h"
+#include "keeper/listeners.h"
 #include "keeper/loop.h"
 #include "keeper/name_server.h"
 #include "keeper/name_table.h"
@@ -76,7 +77,12 @@ NamedNetwork network_of(const engine::NetworkConfig& n) {
 class Keeper {
  public:
   Keeper(engine::Engine& engine, Loop loop, UniqueFd lock)
-      : engine_(engine), loop_(std::move(loop)), lock_(std::move(lock)), forwarder_(loop_) {}
+      : engine_(engine), loop_(std::move(loop)), lock_(std::move(lock)), forwarder_(loop_) {
+    table_.hide_v6_of([this](const std::string& container) {
+      auto live = engine::read_live(engine_, container);
+      return live && engine::is_alive(*live) && process_listens_on_v4_alone(live->pid);
+    });
+  }
 
   Result<> run();
 

@@ -221,6 +221,7 @@ Answer NameTable::ask(const std::string& container, const std::string& name, Wan
   for (const auto* e : found) {
     if (e->drained) continue;
     for (const IpAddress* a : {&e->ipv4, &e->ipv6}) {
+      if (a->is_v6() && !a->empty() && wanted != Wanted::kA && hides_v6_ && hides_v6_(e->container)) continue;
       bool fits = wanted == Wanted::kAny || (wanted == Wanted::kA && a->is_v4()) ||
                   (wanted == Wanted::kAaaa && a->is_v6());
       if (!a->empty() && fits &&

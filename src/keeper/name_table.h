@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -70,6 +71,8 @@ class NameTable {
   [[nodiscard]] std::vector<IpAddress> resolvers_of(const std::string& container) const;
   [[nodiscard]] const NamedNetwork* network(const std::string& id) const;
   [[nodiscard]] size_t size() const;
+  // Asked when a name's IPv6 address is wanted: true leaves the container's out (listeners.h).
+  void hide_v6_of(std::function<bool(const std::string& container)> hides) { hides_v6_ = std::move(hides); }
 
  private:
   struct Members {
@@ -89,6 +92,7 @@ class NameTable {
   std::map<std::string, Members> networks_;
   std::unordered_map<std::string, std::vector<std::string>> on_;  // container -> networks
   uint64_t turn_ = 0;
+  std::function<bool(const std::string&)> hides_v6_;
 };
 
 // "http" -> 80, as /etc/services has it; a number is itself. 0: unknown.

@@ -63,6 +63,16 @@ TEST_F(Table, NoDataIsNotNoName) {
   EXPECT_EQ(table.ask(id("a"), "9.0.9.10.in-addr.arpa", Wanted::kPtr).kind, Answer::Kind::kForward);
 }
 
+TEST_F(Table, AServiceOnIpv4AloneHasNoIpv6Name) {
+  auto both = endpoint("e", {"both"}, "10.1.0.20");
+  both.ipv6 = *IpAddress::parse("fd00::20");
+  table.set_endpoint("n1", both);
+  EXPECT_EQ(table.ask(id("a"), "both", Wanted::kAaaa).addresses.size(), 1u);
+  table.hide_v6_of([](const std::string& container) { return container == id("e"); });
+  EXPECT_EQ(table.ask(id("a"), "both", Wanted::kAaaa).kind, Answer::Kind::kNoData);
+  EXPECT_EQ(table.ask(id("a"), "both", Wanted::kA).addresses.size(), 1u);
+}
+
 TEST_F(Table, ReverseAndServices) {
   auto names = table.ask(id("a"), IpAddress::parse("10.1.0.3")->reverse_name(), Wanted::kPtr).names;
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()),
