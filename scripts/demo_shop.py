@@ -77,7 +77,7 @@ class Shop:
     def show(self):
         section("brought up: every service waits for those it needs to be healthy")
         started = time.monotonic()
-        self.run("up", "-d")
+        self.run("up", "-d", "--wait")
         print("up in %.1f s" % (time.monotonic() - started))
         section("an order, through the edge at " + EDGE)
         buy()

@@ -55,7 +55,7 @@ class Shop(NetworkTest):
 
     # One test, because bringing it up is what takes time.
     def test_an_order_goes_through(self):
-        self.onggi("up", "-d")
+        self.onggi("up", "-d", "--wait")
         try:
             rows = [json.loads(line) for line in self.onggi("stack", "ps", "--format", "json").splitlines()]
             self.assertEqual(sorted(r["Service"] for r in rows), list(SERVICES))
@@ -69,7 +69,7 @@ class Shop(NetworkTest):
                 self.assertEqual(self.call("/api/cart/rich")[1]["items"], [{"sku": "jar-l", "quantity": 9}])
             with self.subTest("up again changes nothing"):
                 before = self.onggi("ps", "-q", "--no-trunc").split()
-                self.onggi("up", "-d")
+                self.onggi("up", "-d", "--wait")
                 self.assertEqual(before, self.onggi("ps", "-q", "--no-trunc").split())
             with self.subTest("networks hold"):
                 # The shop window does not reach the database, and what is internal does not reach out.
