@@ -27,7 +27,6 @@ constexpr Known kKnown[] = {
     {"parent", nullptr, "macvlan ipvlan"},
     {"macvlan_mode", nullptr, "macvlan"},
     {"ipvlan_mode", nullptr, "ipvlan"},
-    {"conf", nullptr, "cni"},
 };
 
 std::string option(const NetworkConfig& network, const std::string& name) {
@@ -72,8 +71,6 @@ Result<> check_value(const NetworkConfig& network, const std::string& name, cons
   if ((name == "bridge" || name == "parent") && (value.empty() || value.size() >= IF_NAMESIZE))
     return invalid("a link's name has 1 to 15 characters");
   if (name.ends_with("_mode") && !mode_of(network)) return invalid("there is no such mode");
-  if (name == "conf" && (value.empty() || value[0] != '/'))
-    return invalid("it is the absolute path of a CNI configuration list (*.conflist) or configuration");
   return {};
 }
 
@@ -81,9 +78,9 @@ Result<> check_value(const NetworkConfig& network, const std::string& name, cons
 
 Result<> check_network_options(const NetworkConfig& network) {
   const std::string& driver = network.driver;
-  if (driver != "bridge" && driver != "macvlan" && driver != "ipvlan" && driver != "cni")
+  if (driver != "bridge" && driver != "macvlan" && driver != "ipvlan")
     return fail(
-        Error::unsupported("network driver \"" + driver + "\" is not built (bridge, macvlan, ipvlan, cni)"));
+        Error::unsupported("network driver \"" + driver + "\" is not built (bridge, macvlan, ipvlan)"));
   for (const auto& [key, value] : network.options) {
     auto known = std::find_if(std::begin(kKnown), std::end(kKnown),
                               [&](const Known& k) { return key == k.name || (k.docker && key == k.docker); });
@@ -91,11 +88,6 @@ Result<> check_network_options(const NetworkConfig& network) {
       return fail(Error::invalid("unknown option \"" + key + "\" of the network driver " + driver));
     TRY_VOID(check_value(network, known->name, value));
   }
-  if (driver == "cni" && option(network, "conf").empty())
-    return fail(Error::invalid("a cni network needs --opt conf=/path/of/NAME.conflist"));
-  if (driver == "cni" && !network.subnets.empty())
-    return fail(
-        Error::invalid("the addresses of a cni network come from its configuration, not from --subnet"));
   return {};
 }
 

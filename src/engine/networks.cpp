@@ -154,7 +154,7 @@ Result<NetworkConfig> create_locked(Engine& engine, NetworkConfig network) {
   std::string owner = read_link(link);
   if (!owner.empty() && exists(network_path(engine, owner) + "/network.json"))
     return fail(Error(ErrorKind::kExists, "network with name " + network.name + " already exists"));
-  if (network.driver != "cni") TRY_VOID(choose_subnets(engine, network));
+  TRY_VOID(choose_subnets(engine, network));
   std::string path = network_path(engine, network.id);
   Rollback undo;
   for (const auto& dir : {path, path + "/addresses", path + "/endpoints"})
@@ -198,8 +198,9 @@ Result<NetworkConfig> create_network(Engine& engine, NetworkRequest request) {
   if (network.name == kDefaultNetwork)
     return fail(Error(ErrorKind::kExists, "network with name bridge already exists"));
   if (engine.paths().rootless)
-    return fail(Error::unsupported("create the network " + network.name +
-                                   ": a rootless engine has no bridges; its containers use --network pasta"));
+    return fail(
+        Error::unsupported("create the network " + network.name +
+                           ": a rootless engine has no bridges (--network none, host, container:NAME)"));
   UniqueFd lock = TRY(lock_networks(engine));
   return create_locked(engine, std::move(network));
 }

@@ -35,7 +35,7 @@ struct NetworkConfig {
   std::string id;  // 64 hexadecimal digits
   std::string name;
   std::string created;  // RFC 3339, UTC
-  std::string driver;   // "bridge", "macvlan", "ipvlan", "cni"
+  std::string driver;   // "bridge", "macvlan", "ipvlan"
   bool internal = false, ipv6 = true, attachable = false, isolated = false;
   std::vector<SubnetConfig> subnets;
   StringMap options, labels;

@@ -206,6 +206,35 @@ class Networks(NetworkTest):
         self.assertIn("invalid IP address in add-host", self.fails("run", "--add-host", "a:b", self.IMAGE, "true", code=125))
 
 
+class OtherDrivers(NetworkTest):
+    WORLD = True
+
+    def on_the_lan(self, driver, *options):
+        self.onggi("network", "create", "-d", driver, "--subnet", "198.51.100.0/24", "--gateway", "198.51.100.2", "--ip-range", "198.51.100.64/26",
+                   "--ipv6=false", "-o", "parent=uplink", *options, "lan")
+        first = self.container("--network", "lan", "--name", "first")
+        second = self.server("--network", "lan", name="second")
+        with inside(self.pid(first)):
+            self.assertEqual(tcp_ask(self.address(second, "lan"), 80), b"second\n")
+        with inside(self.world):
+            self.assertEqual(tcp_ask(self.address(second, "lan"), 80), b"second\n", "a machine of its own on the parent's network")
+        self.assertEqual(self.texts(first, "second", server="127.0.0.11"), [self.address(second, "lan")])
+        self.assertIn("no bridge network that has a way in", self.fails("run", "--network", "lan", "-p", "80:80", self.IMAGE, "true", code=125))
+
+    def test_macvlan(self):
+        self.on_the_lan("macvlan")
+
+    def test_ipvlan(self):
+        if subprocess.run(["ip", "link", "add", "probe", "link", "uplink", "type", "ipvlan"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("needs ipvlan in the kernel")
+        sh("ip", "link", "del", "probe")
+        self.on_the_lan("ipvlan", "-o", "ipvlan_mode=l2")
+
+    def test_missing_parent(self):
+        self.onggi("network", "create", "-d", "macvlan", "--subnet", "10.98.0.0/24", "-o", "parent=nothere", "lan")
+        self.assertIn("parent link nothere does not exist", self.fails("run", "--network", "lan", self.IMAGE, "true", code=125))
+
+
 class Names(NetworkTest):
     def test_names_aliases_ids_and_replicas(self):
         self.onggi("network", "create", "net")

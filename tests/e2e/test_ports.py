@@ -152,3 +152,19 @@ class Ports(NetworkTest):
         with inside(self.pid(cid)):
             self.assertEqual(tcp_ask("198.51.100.2", 5000), b"198.51.100.1\n")
             self.assertEqual(tcp_ask("2001:db8::2", 5001), b"2001:db8::1\n")
+
+    def test_explain_says_what_stands_in_the_way(self):
+        cid = self.server("-p", "8080:80", name="web")
+        good = self.onggi("port", "--explain", "web", "80")
+        for word in ("0.0.0.0:8080/tcp -> %s:80" % self.address(cid), "map any4: destination becomes", "listens on port 80", "from_outside"):
+            self.assertIn(word, good)
+        self.assertNotIn("STOP", good)
+        sh("nft", "add", "table", "ip", "other")
+        sh("nft", "add", "chain", "ip", "other", "FORWARD", "{ type filter hook forward priority 0; policy drop; }")
+        with inside(self.world):
+            self.assertEqual(tcp_ask("198.51.100.1", 8080, timeout=1), "timeout")
+        bad = self.command("port", "--explain", "web", "80")
+        self.assertEqual(bad.returncode, 1)
+        self.assertIn("STOP  while it is forwarded: chain ip other FORWARD", bad.stdout)
+        sh("nft", "delete", "table", "ip", "other")
+        self.assertIn("No public port '81/tcp'", self.fails("port", "--explain", "web", "81"))
