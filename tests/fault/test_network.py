@@ -34,8 +34,8 @@ class Healing(NetworkTest):
         # No container notices but for names; the next command brings them back.
         self.assertEqual(tcp_ask("127.0.0.1", 8080), b"web\n")
         self.assertEqual(self.texts_by_address(client, web), b"web\n")
-        self.onggi("network", "ls")
-        self.wait_for(self.serving(client), "names after the next command")
+        # A command that comes while they are still dying takes them for alive; the one after it does not.
+        self.wait_for(lambda: self.onggi("network", "ls") and self.serving(client)(), "names after the next command")
         self.assertEqual(set(self.keepers()), {"keeper", "watcher"})
 
     def texts_by_address(self, client, web):
