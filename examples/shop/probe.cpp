@@ -1,5 +1,6 @@
-// A health check without a shell or curl: probe http://HOST:PORT/PATH (an answer of 200 to 399) or probe tcp://HOST:PORT (a connection).
-// Addresses are numbers. Exit code 0 or 1. Linked statically, so that every image can have it.
+// A health check without a shell or curl: probe http://HOST:PORT/PATH (an answer of 200 to 399) or probe
+// tcp://HOST:PORT (a connection). Addresses are numbers. Exit code 0 or 1. Linked statically, so that every
+// image can have it.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -28,7 +29,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   size_t begin = http ? 7 : 6, slash = url.find('/', begin);
-  std::string host = url.substr(begin, colon - begin), path = slash == std::string::npos ? "/" : url.substr(slash);
+  std::string host = url.substr(begin, colon - begin),
+              path = slash == std::string::npos ? "/" : url.substr(slash);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(std::atoi(url.c_str() + colon + 1)));
@@ -43,7 +45,8 @@ int main(int argc, char** argv) {
   if (::connect(s, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) return fail("probe: connect");
   if (tcp) return 0;
   std::string ask = "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n";
-  if (::send(s, ask.data(), ask.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(ask.size())) return fail("probe: send");
+  if (::send(s, ask.data(), ask.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(ask.size()))
+    return fail("probe: send");
   std::string reply;
   char block[512];
   // To its end: a server whose answer nobody takes logs a lost connection.

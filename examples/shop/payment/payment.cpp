@@ -1,5 +1,6 @@
-// Takes payments: POST /pay {"buyer": "...", "amount": N} -> {"receipt": "...", "amount": N}. One static program, a thread per connection.
-// Amounts over a million won are declined, so that a buyer can see an order fail.
+// Takes payments: POST /pay {"buyer": "...", "amount": N} -> {"receipt": "...", "amount": N}. One static
+// program, a thread per connection. Amounts over a million won are declined, so that a buyer can see an order
+// fail.
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,7 +18,8 @@ namespace {
 constexpr size_t kMost = 65536;  // bytes of a request
 
 std::string answer(const char* status, const std::string& body) {
-  return std::string("HTTP/1.1 ") + status + "\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
+  return std::string("HTTP/1.1 ") + status +
+         "\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: " +
          std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
@@ -32,14 +34,17 @@ long number(const std::string& body, const std::string& name) {
 
 std::string respond(const std::string& head, const std::string& body) {
   static std::atomic<unsigned> count{0};
-  if (head.starts_with("GET /healthz ")) return answer("200 OK", "{\"receipts\": " + std::to_string(count.load()) + "}");
+  if (head.starts_with("GET /healthz "))
+    return answer("200 OK", "{\"receipts\": " + std::to_string(count.load()) + "}");
   if (!head.starts_with("POST /pay ")) return answer("404 Not Found", "{\"error\": \"no such page\"}");
   long amount = number(body, "amount");
   if (amount <= 0) return answer("400 Bad Request", "{\"error\": \"amount: a number above 0 is wanted\"}");
-  if (amount > 1'000'000) return answer("402 Payment Required", "{\"error\": \"declined: over a million won\"}");
+  if (amount > 1'000'000)
+    return answer("402 Payment Required", "{\"error\": \"declined: over a million won\"}");
   char receipt[32];
   std::snprintf(receipt, sizeof receipt, "R%08X", ++count + static_cast<unsigned>(::getpid()) * 65536u);
-  return answer("200 OK", "{\"receipt\": \"" + std::string(receipt) + "\", \"amount\": " + std::to_string(amount) + "}");
+  return answer("200 OK", "{\"receipt\": \"" + std::string(receipt) +
+                              "\", \"amount\": " + std::to_string(amount) + "}");
 }
 
 void serve(int connection) {
@@ -54,7 +59,8 @@ void serve(int connection) {
     std::string lower = text.substr(0, head);
     for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     size_t length = lower.find("content-length:");
-    wanted = head + 4 + (length == std::string::npos ? 0 : std::strtoul(lower.c_str() + length + 15, nullptr, 10));
+    wanted =
+        head + 4 + (length == std::string::npos ? 0 : std::strtoul(lower.c_str() + length + 15, nullptr, 10));
   }
   if (head != std::string::npos && text.size() >= wanted) {
     std::string out = respond(text.substr(0, head), text.substr(head + 4));
@@ -77,7 +83,8 @@ int main() {
   address.sin6_port = htons(8000);
   ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   ::setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
-  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0 || ::listen(listener, 128) < 0) {
+  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0 ||
+      ::listen(listener, 128) < 0) {
     std::perror("payment: listen on port 8000");
     return 1;
   }
