@@ -57,8 +57,8 @@ Result<int> command_port(const Invocation& i) {
 
 const std::vector<Command>& port_commands() {
   static const std::vector<Command> kCommands = {{"port, container port", "CONTAINER [PRIVATE_PORT[/PROTO]]",
-                                                  "List the published ports of a container", port_options, 1, 2,
-                                                  false, command_port}};
+                                                  "List the published ports of a container", port_options, 1,
+                                                  2, false, command_port}};
   return kCommands;
 }
 

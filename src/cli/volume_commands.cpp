@@ -15,10 +15,11 @@ constexpr auto kValue = OptionKind::kValue;
 constexpr auto kList = OptionKind::kList;
 
 const Options& create_volume_options() {
-  static const Options kOptions = {{"driver", 'd', kValue, "string", "Specify volume driver name (local)"},
-                                   {"label", 0, kList, "list", "Set metadata for a volume"},
-                                   {"name", 0, kValue, "string", "Specify volume name"},
-                                   {"opt", 'o', kList, "map", "Set driver specific options (size=BYTES: a bound, like size=1g)"}};
+  static const Options kOptions = {
+      {"driver", 'd', kValue, "string", "Specify volume driver name (local)"},
+      {"label", 0, kList, "list", "Set metadata for a volume"},
+      {"name", 0, kValue, "string", "Specify volume name"},
+      {"opt", 'o', kList, "map", "Set driver specific options (size=BYTES: a bound, like size=1g)"}};
   return kOptions;
 }
 

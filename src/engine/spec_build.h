@@ -59,7 +59,8 @@ struct SpecInputs {
   HostFacts host;
   ResolvedUser user;
   std::vector<ResolvedMount> mounts;
-  std::vector<MountConfig> granted;  // what `mounts` refers to for configs and secrets; not changed once it is filled
+  std::vector<MountConfig>
+      granted;  // what `mounts` refers to for configs and secrets; not changed once it is filled
   std::vector<ResolvedDevice> devices;
   ResolvedBlockIo block_io;
   SharedNamespaces shared;

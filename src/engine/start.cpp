@@ -247,8 +247,8 @@ void clean_remains(Engine& engine, const std::string& id) {
   network_down(engine, id);
 }
 
-// The cgroup for monitors may be removed between the look at it and the clone into it, when the last container
-// of all has just ended.
+// The cgroup for monitors may be removed between the look at it and the clone into it, when the last
+// container of all has just ended.
 Result<MonitorClient> launch_monitor(Engine& engine, MonitorArgs& args) {
   for (int tries = 0;; tries++) {
     auto monitor = MonitorClient::launch(engine.paths(), args);

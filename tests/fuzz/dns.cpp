@@ -1,5 +1,5 @@
-// DNS packets from hostile clients and hostile servers: whatever the bytes are, a reply is a reply to them, within bounds.
-// The input is a packet; its second half is also taken for another server's answer.
+// DNS packets from hostile clients and hostile servers: whatever the bytes are, a reply is a reply to them,
+// within bounds. The input is a packet; its second half is also taken for another server's answer.
 #include "fuzz.h"
 #include "keeper/dns_message.h"
 
@@ -11,7 +11,8 @@ namespace {
 NameTable& table() {
   static NameTable t = [] {
     NameTable made;
-    made.set_network({"n", "net", false, {*onggi::IpPrefix::parse("10.1.0.0/16"), *onggi::IpPrefix::parse("fd00::/64")}});
+    made.set_network(
+        {"n", "net", false, {*onggi::IpPrefix::parse("10.1.0.0/16"), *onggi::IpPrefix::parse("fd00::/64")}});
     for (uint32_t n = 0; n < 120; n++) {
       NamedEndpoint e;
       e.container = std::string(63, 'a') + static_cast<char>('0' + n % 10) + std::to_string(n);
