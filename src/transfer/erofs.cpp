@@ -1,12 +1,17 @@
 #include "transfer/erofs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <mutex>
+#include <unordered_set>
 
 #include "base/file.h"
 #include "sys/confine.h"
@@ -62,7 +67,70 @@ Result<std::string> look_for_mkfs() {
   return fail(Error::unsupported("mkfs.erofs is not installed (Debian 13: package erofs-utils)"));
 }
 
+struct Closer {
+  void operator()(DIR* d) const { ::closedir(d); }
+};
+
+class TreeCount {
+ public:
+  uint64_t entries = 0, bytes = 0;
+
+  Result<> directory(UniqueFd fd, int depth) {
+    constexpr int kDeepest = 2100;  // more levels than a path of the scan can have
+    if (depth > kDeepest) return fail(Error::invalid("its index is too deep"));
+    std::string place = "/proc/self/fd/" + std::to_string(fd.get()) + "/";
+    int at = fd.get();
+    std::unique_ptr<DIR, Closer> dir(::fdopendir(at));
+    if (!dir) return fail(Error::os("read its index", ""));
+    (void)fd.release();
+    TRY_VOID(attributes(place + "."));
+    while (dirent* e = ::readdir(dir.get())) {
+      std::string name = e->d_name;
+      if (name == "." || name == "..") continue;
+      struct stat st;
+      if (::fstatat(at, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return fail(Error::os("read its index", name));
+      entries++;
+      if (S_ISDIR(st.st_mode)) {
+        TRY_VOID(directory(TRY(open_at(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)), depth + 1));
+        continue;
+      }
+      if (S_ISREG(st.st_mode) && (st.st_nlink == 1 || linked_.insert(st.st_ino).second))
+        bytes += static_cast<uint64_t>(st.st_size);
+      TRY_VOID(attributes(place + name));
+    }
+    return {};
+  }
+
+ private:
+  static Result<> attributes(const std::string& path) {
+    char names[4096], value[8];
+    ssize_t n = ::llistxattr(path.c_str(), names, sizeof names);
+    if (n < 0) return fail(Error::os("read the attributes in its index", ""));
+    for (const char* name = names; name < names + n; name += strlen(name) + 1) {
+      std::string_view key = name;
+      if (key.starts_with("user.") ? !key.starts_with("user.overlay.") : key == "security.capability")
+        continue;
+      ssize_t size = ::lgetxattr(path.c_str(), name, value, sizeof value);
+      bool ours = (key == "trusted.overlay.opaque" && size == 1 && value[0] == 'y') ||
+                  (key == "trusted.overlay.origin" && size == 0);
+      if (!ours) return fail(Error::invalid("its index has the attribute " + std::string(key)));
+    }
+    return {};
+  }
+  std::unordered_set<ino_t> linked_;
+};
+
 }  // namespace
+
+Result<> compare_tree(int mount, uint64_t entries, uint64_t bytes) {
+  TreeCount count;
+  TRY_VOID(count.directory(TRY(open_at(mount, ".", O_RDONLY | O_DIRECTORY)), 0));
+  if (count.entries == entries && count.bytes == bytes) return {};
+  return fail(Error::invalid("its index shows " + std::to_string(count.entries) + " entries of " +
+                             std::to_string(count.bytes) + " bytes, its tar has " + std::to_string(entries) +
+                             " of " + std::to_string(bytes)));
+}
 
 Result<std::string> find_mkfs_erofs() {
   static std::mutex mutex;

@@ -128,11 +128,11 @@ Result<Unpacked> receive_and_unpack(LayerContext& context, const oci::Descriptor
 
 namespace {
 
-// An index, and whether the kernel mounts it.
-Result<> index_layer(LayerContext& context, const image::LayerWriter& layer) {
+// An index; whether the kernel mounts it, and shows what the tar has.
+Result<> index_layer(LayerContext& context, const image::LayerWriter& layer, const Unpacked& unpacked) {
   TRY_VOID(make_erofs_index(layer.directory(), context.user_namespace));
-  TRY(image::mount_erofs(layer.path()));
-  return {};
+  MountFd mount = TRY(image::mount_erofs(layer.path()));
+  return compare_tree(mount.get(), unpacked.entries, unpacked.bytes);
 }
 
 Result<bool> wants_erofs(LayerContext& context) {
@@ -155,7 +155,7 @@ Result<image::LayerForm> finish_raw(LayerContext& context, const image::LayerWri
                                     Unpacked& unpacked, std::string& why) {
   if (!unpacked.not_plain.empty()) why = "its tar " + unpacked.not_plain;
   if (why.empty()) {
-    auto indexed = index_layer(context, layer);
+    auto indexed = index_layer(context, layer, unpacked);
     if (indexed) {
       if (::unlinkat(layer.directory(), "fs", AT_REMOVEDIR) < 0)
         return fail(Error::os("remove the empty directory", "fs"));

@@ -227,6 +227,26 @@ class Erofs(Mounted, ImageTest):
             self.assertFalse(os.path.exists("/tmp/onggi-escaped"))
             self.assert_clean(layers=1)
 
+    def test_an_index_of_something_else(self):
+        """mkfs.erofs that was made to read another tar than was checked: an entry more, an attribute of overlay's."""
+        image = Image([self.explicit([entry("x", b"x")])])
+        ref = self.server.push("s/t", "t", image)
+        for n, (entries, words) in enumerate((([entry("x", b"x"), entry("smuggled", b"y")], "its index shows 2 entries"),
+                                              ([entry("x", b"x", pax=pax_xattr("trusted.overlay.redirect", b"/etc"))], "trusted.overlay.redirect"))):
+            other = os.path.join(self.scratch, "other%d" % n)
+            os.makedirs(other)
+            with open(other + "/layer.tar", "wb") as f:
+                f.write(make_tar([directory("./")] + entries))
+            subprocess.run([mkfs(), "--quiet", "--tar=i", "--aufs", other + "/index", other + "/layer.tar"], check=True)
+            with open(other + "/mkfs", "w") as f:
+                f.write('#!/bin/sh\n[ "$1" = --help ] && { echo " --tar=X"; exit 0; }\ncat %s/index > layer.erofs\n' % other)
+            os.chmod(other + "/mkfs", 0o755)
+            self.env["ONGGI_MKFS_EROFS"] = other + "/mkfs"
+            self.root += "y"
+            self.assertIn(words, " ".join(self.succeed("pull", ref, storageForm="erofs").notes))
+            self.assertEqual(self.form(image.diff_ids[0]), ["fs"])
+            self.assert_clean(layers=1)
+
     def test_damage_is_found(self):
         image = Image([self.explicit([entry("x", b"x" * 5000)])])
         self.pull(image)
