@@ -16,9 +16,7 @@ Result<int> command_exited(const Invocation& i) {
 
 Result<int> command_sweep(const Invocation& i) {
   auto engine = TRY(i.engine());
-  TRY_VOID(engine->containers().sweep(true, {},
-                                      [&](const std::string& id) { engine::finish_removed(*engine, id); }));
-  TRY(TRY(engine->images())->sweep());
+  TRY_VOID(engine::sweep(*engine));
   return 0;
 }
 

@@ -1,6 +1,8 @@
 // stop, kill, restart, rm, pause, unpause, rename, wait.
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "cli/command.h"
 #include "engine/lifecycle.h"
 
@@ -36,11 +38,44 @@ Result<int> for_each_container(const Invocation& i, F each) {
   });
 }
 
+// The containers that the words name, for operations on all of them at once.
+struct Named {
+  std::vector<std::string> words, ids;
+  int code = 0;
+
+  void say(const Error& error) {
+    print_error("onggi: " + error.text());
+    code = 1;
+  }
+  // What became of each is told by its name as it was given.
+  engine::EachResult teller() {
+    return [this](size_t n, const Result<>& r) {
+      auto told = r ? print(words[n] + "\n") : r;
+      if (!told) say(told.error());
+    };
+  }
+};
+
+Named resolve_words(const Invocation& i, engine::Engine& engine, bool missing_is_fine) {
+  Named named;
+  for (const auto& word : i.args.words()) {
+    auto id = engine.containers().resolve(word);
+    if (id && std::find(named.ids.begin(), named.ids.end(), *id) == named.ids.end()) {
+      named.words.push_back(word);
+      named.ids.push_back(*id);
+    } else if (!id && !(missing_is_fine && id.error().kind() == ErrorKind::kNotFound)) {
+      named.say(id.error());
+    }
+  }
+  return named;
+}
+
 Result<int> command_stop(const Invocation& i) {
   auto seconds = TRY(seconds_of(i.args));
-  return for_each_container(i, [&](engine::Engine& engine, const std::string& id) {
-    return engine::stop_container(engine, id, seconds, i.args.get("signal"));
-  });
+  auto engine = TRY(i.engine());
+  Named named = resolve_words(i, *engine, false);
+  engine::stop_containers(*engine, named.ids, seconds, i.args.get("signal"), named.teller());
+  return named.code;
 }
 
 Result<int> command_restart(const Invocation& i) {
@@ -73,14 +108,10 @@ const Options& rm_options() {
 Result<int> command_rm(const Invocation& i) {
   engine::RemoveOptions options{i.args.flag("force"), i.args.flag("volumes")};
   auto engine = TRY(i.engine());
-  return for_each_word(i, [&](const std::string& word) -> Result<> {
-    auto id = engine->containers().resolve(word);
-    // What is not there need not be forced away (docker says so since 20.10).
-    if (!id && options.force && id.error().kind() == ErrorKind::kNotFound) return {};
-    if (!id) return fail(std::move(id).error());
-    TRY_VOID(engine::remove_container(*engine, *id, options));
-    return print(word + "\n");
-  });
+  // What is not there need not be forced away (docker says so since 20.10).
+  Named named = resolve_words(i, *engine, options.force);
+  engine::remove_containers(*engine, named.ids, options, named.teller());
+  return named.code;
 }
 
 Result<int> command_pause(const Invocation& i) {

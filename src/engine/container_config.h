@@ -176,6 +176,7 @@ struct ContainerState {
   int64_t oom_kills = 0;
   int64_t restarts = 0;
   bool stopped_by_user = false;  // `stop` or `kill`: no restart
+  bool removing = false;         // killed by a removal: its sweeper gives back what the runtime has
   std::string boot_id;           // of the machine's boot in which it ran
   std::string stopped_by;        // evidence for `why`: "stop by uid 0 (pid 1 ...)"
   EndEvidence evidence;          // of the last run that ended
@@ -374,7 +375,7 @@ struct JsonFields<engine::ContainerState> {
        json_field<&T::signal>("signal"), json_field<&T::oom_kills>("oomKills"),
        json_field<&T::restarts>("restarts"), json_field<&T::stopped_by_user>("stoppedByUser"),
        json_field<&T::boot_id>("bootId"), json_field<&T::stopped_by>("stoppedBy"),
-       json_field<&T::evidence>("evidence")});
+       json_field<&T::evidence>("evidence"), json_field<&T::removing>("removing")});
 };
 template <>
 struct JsonFields<engine::HealthResult> {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include "base/file.h"
@@ -22,6 +23,7 @@
 #include "engine/volumes.h"
 #include "sys/cgroup.h"
 #include "sys/overlay.h"
+#include "sys/process.h"
 
 namespace onggi::engine {
 
@@ -130,35 +132,102 @@ Result<int> signal_number(const std::string& given) {
   return fail(Error::invalid("Invalid signal: " + given));
 }
 
-Result<> stop_container(Engine& engine, const std::string& id, std::optional<int> timeout,
-                        const std::string& signal) {
-  Running r = TRY(look(engine, id));
-  if (r.state.status == "restarting") return mark_stopped(r, "stop");
-  if (!r.process) return settle(engine, r);
+namespace {
+
+int64_t now_ms() { return now_nanoseconds() / 1'000'000; }
+
+// A stop or a removal in two halves, so that for several containers every signal is sent before the first end
+// is waited for.
+struct Ending {
+  Running r;
+  int64_t deadline_ms = -1;  // when SIGKILL follows; -1: never
+  bool killed = false;       // SIGKILL was sent
+  bool settled = false;      // nothing to wait for
+};
+
+Result<> send_kill(Engine& engine, Ending& e) {
+  event(engine, e.r.config, "kill", {{"signal", "9"}});
+  e.killed = true;
+  auto sent = sys::pidfd_signal(e.r.process.get(), SIGKILL);
+  return sent || sent.error().kind() == ErrorKind::kNotFound ? Result<>() : sent;
+}
+
+Result<Ending> begin_stop(Engine& engine, const std::string& id, std::optional<int> timeout,
+                          const std::string& signal) {
+  Ending e{TRY(look(engine, id))};
+  Running& r = e.r;
+  if (!r.process) {
+    e.settled = true;
+    TRY_VOID(r.state.status == "restarting" ? mark_stopped(r, "stop") : settle(engine, r));
+    r.dir.unlock();
+    return e;
+  }
   int number = TRY(stop_signal_of(r.config, signal));
   int seconds = timeout.value_or(r.config.stop_timeout.value_or(kDefaultStopSeconds));
   TRY_VOID(mark_stopped(r, "stop"));
-  // The engine's init waits for signals in a way that /proc does not show.
+  // The engine's init waits for signals in a way that /proc does not show. For another PID 1 of a namespace a
+  // signal without a handler is dropped by the kernel: waiting would be in vain.
   bool deaf = !r.config.init && !notices(r.state.pid, number);
   r.dir.unlock();
   event(engine, r.config, "kill", {{"signal", std::to_string(number)}});
-  // For PID 1 of a namespace a signal without a handler is dropped by the kernel: waiting would be in vain.
   thaw(engine, r.config);
-  if (!deaf) {
+  if (deaf)
+    TRY_VOID(send_kill(engine, e));
+  else
     (void)sys::pidfd_signal(r.process.get(), number);
-    if (!sys::wait_exited(r.process.get(), seconds < 0 ? -1 : seconds * 1000)) deaf = true;
+  if (seconds >= 0) e.deadline_ms = now_ms() + seconds * int64_t{1000};
+  return e;
+}
+
+// Waits for the process; past its time it is killed. An error when not even that ends it.
+Result<> await_end(Engine& engine, Ending& e, const char* what) {
+  constexpr int kDeadMs = 10'000;  // what a killed process may take
+  if (!e.killed) {
+    int64_t left = e.deadline_ms < 0 ? -1 : std::max<int64_t>(e.deadline_ms - now_ms(), 0);
+    if (sys::wait_exited(e.r.process.get(), static_cast<int>(left))) return {};
+    TRY_VOID(send_kill(engine, e));
   }
-  if (deaf) {
-    event(engine, r.config, "kill", {{"signal", "9"}});
-    (void)sys::pidfd_signal(r.process.get(), SIGKILL);
-    if (!sys::wait_exited(r.process.get(), 10'000))
-      return fail(Error::busy("stop the container " + r.config.name + ": its process does not die (state " +
-                              std::string(1, sys::process_state(r.state.pid)) +
-                              "); it may be waiting for a disk or network file system"));
-  }
-  TRY_VOID(settle(engine, r));
-  event(engine, r.config, "stop");
+  if (sys::wait_exited(e.r.process.get(), kDeadMs)) return {};
+  return fail(Error::busy(std::string(what) + " the container " + e.r.config.name +
+                          ": its process does not die (state " +
+                          std::string(1, sys::process_state(e.r.state.pid)) +
+                          "); it may be waiting for a disk or network file system"));
+}
+
+Result<> finish_stop(Engine& engine, Ending& e) {
+  if (e.settled) return {};
+  TRY_VOID(await_end(engine, e, "stop"));
+  TRY_VOID(settle(engine, e.r));
+  event(engine, e.r.config, "stop");
   return {};
+}
+
+// Both halves for each; `each` hears the outcomes in the order given.
+void end_all(const std::vector<std::string>& ids,
+             const std::function<Result<Ending>(const std::string&)>& begin,
+             const std::function<Result<>(Ending&)>& finish,
+             const std::function<void(size_t index, const Result<>&)>& each) {
+  std::vector<Result<Ending>> begun;
+  for (const auto& id : ids) begun.push_back(begin(id));
+  for (size_t n = 0; n < begun.size(); n++) {
+    each(n, begun[n] ? finish(*begun[n]) : Result<>(fail(begun[n].error())));
+    begun[n] = fail(Error::internal("done"));  // its descriptors are not held until the last has ended
+  }
+}
+
+}  // namespace
+
+Result<> stop_container(Engine& engine, const std::string& id, std::optional<int> timeout,
+                        const std::string& signal) {
+  Ending e = TRY(begin_stop(engine, id, timeout, signal));
+  return finish_stop(engine, e);
+}
+
+void stop_containers(Engine& engine, const std::vector<std::string>& ids, std::optional<int> timeout,
+                     const std::string& signal, const EachResult& each) {
+  end_all(
+      ids, [&](const std::string& id) { return begin_stop(engine, id, timeout, signal); },
+      [&](Ending& e) { return finish_stop(engine, e); }, each);
 }
 
 Result<> kill_container(Engine& engine, const std::string& id, const std::string& signal) {
@@ -210,7 +279,7 @@ Result<> rename_container(Engine& engine, const std::string& id, const std::stri
 namespace {
 
 // With its move to the trash the container is gone for the user. What the runtime, the kernel and RUN still
-// have of it is the sweeper's (finish_removed), which nobody waits for.
+// have of it is the sweeper's (finish_removed), which nobody waits for; the caller starts it.
 Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig& config, bool volumes) {
   network_down(engine, config.id);
   TRY_VOID(engine.containers().remove(dir));
@@ -219,7 +288,6 @@ Result<> remove_locked(Engine& engine, ContainerDir& dir, const ContainerConfig&
   for (const auto& m : config.mounts)
     if (volumes && m.type == "volume" && m.anonymous) (void)remove_volume(engine, m.source);
   event(engine, config, "destroy");
-  engine.sweep_in_background();
   return {};
 }
 
@@ -239,27 +307,57 @@ void finish_removed(Engine& engine, const std::string& id) {
   if (auto store = engine.images()) (void)(*store)->release(id);
 }
 
-Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options) {
-  Running r = TRY(look(engine, id));
-  if (r.process) {
-    if (!options.force)
-      return fail(
-          Error::busy("cannot remove container \"" + r.config.name +
-                      "\": container is running: stop the container before removing or force remove"));
+namespace {
+
+Result<Ending> begin_removal(Engine& engine, const std::string& id, const RemoveOptions& options) {
+  Ending e{TRY(look(engine, id))};
+  Running& r = e.r;
+  if (!r.process) {
+    e.settled = true;
+    if (r.state.status == "restarting" || r.state.status == "starting") TRY_VOID(mark_stopped(r, "remove"));
+    r.dir.unlock();  // two commands about the same containers in another order must not wait for each other
+    return e;
+  }
+  if (!options.force)
+    return fail(Error::busy("cannot remove container \"" + r.config.name +
+                            "\": container is running: stop the container before removing or force remove"));
+  if (r.config.auto_remove) {
     r.config.auto_remove = false;  // this command removes it
     TRY_VOID(r.dir.save_config(r.config));
-    TRY_VOID(mark_stopped(r, "remove"));
-    thaw(engine, r.config);
-    r.dir.unlock();
-    (void)sys::pidfd_signal(r.process.get(), SIGKILL);
-    if (!sys::wait_exited(r.process.get(), 10'000))
-      return fail(Error::busy("remove the container " + r.config.name + ": its process does not die"));
-    TRY_VOID(settle(engine, r));
-    TRY_VOID(r.dir.lock());
-  } else if (r.state.status == "restarting" || r.state.status == "starting") {
-    TRY_VOID(mark_stopped(r, "remove"));
   }
-  return remove_locked(engine, r.dir, r.config, options.volumes);
+  r.state.removing = true;
+  TRY_VOID(mark_stopped(r, "remove"));
+  thaw(engine, r.config);
+  r.dir.unlock();
+  TRY_VOID(send_kill(engine, e));
+  return e;
+}
+
+Result<> finish_removal(Engine& engine, Ending& e, const RemoveOptions& options) {
+  if (!e.settled) {
+    TRY_VOID(await_end(engine, e, "remove"));
+    TRY_VOID(settle(engine, e.r));
+  }
+  TRY_VOID(e.r.dir.lock());
+  if (TRY(e.r.dir.state()).status == "running")
+    return fail(Error::busy("cannot remove container \"" + e.r.config.name + "\": it was started meanwhile"));
+  return remove_locked(engine, e.r.dir, e.r.config, options.volumes);
+}
+
+}  // namespace
+
+Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options) {
+  Result<> outcome;
+  remove_containers(engine, {id}, options, [&](size_t, const Result<>& r) { outcome = r; });
+  return outcome;
+}
+
+void remove_containers(Engine& engine, const std::vector<std::string>& ids, const RemoveOptions& options,
+                       const EachResult& each) {
+  end_all(
+      ids, [&](const std::string& id) { return begin_removal(engine, id, options); },
+      [&](Ending& e) { return finish_removal(engine, e, options); }, each);
+  engine.sweep_in_background();
 }
 
 Result<int> wait_container(Engine& engine, const std::string& id, const std::string& condition) {
@@ -380,10 +478,11 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   auto start = sys::start_time(state.pid);
   if (start && *start == state.pid_start) return fail(Error::busy("the container is still running"));
   fill_end(engine, id, state);
-  state.evidence = read_evidence(config, engine.host());  // before the cgroup goes
   network_down(engine, id);
-  bool restart = wants_restart(config, state);
-  if (restart || !config.auto_remove) {
+  bool restart = wants_restart(config, state), going = !restart && (config.auto_remove || state.removing);
+  // Of one that is about to be removed nobody will ask, and the sweeper gives back what it has.
+  if (!going) {
+    state.evidence = read_evidence(config, engine.host());  // before the cgroup goes
     // In the monitor's place this process still has the root mounted; its directory could not be removed.
     (void)sys::detach_mount(engine.paths().live(id) + "/rootfs");
     (void)call_runtime(engine.paths(), {"delete", "--force", id});
@@ -392,7 +491,15 @@ Result<> container_exited(Engine& engine, const std::string& id) {
   TRY_VOID(dir.save_state(state));
   if (state.oom_kills) event(engine, config, "oom");
   event(engine, config, "die", {{"exitCode", std::to_string(state.exit_code)}});
-  if (!restart) return config.auto_remove ? remove_locked(engine, dir, config, true) : Result<>();
+  if (!restart && config.auto_remove) {
+    TRY_VOID(remove_locked(engine, dir, config, true));
+    engine.sweep_in_background();
+    return {};
+  }
+  // Unmounting its disk takes longer than all else here, and who removes it waits for this process.
+  if (going)
+    sys::run_detached([root = engine.paths().live(id) + "/rootfs"] { (void)sys::detach_mount(root); });
+  if (!restart) return {};
   dir.unlock();
   ::usleep(static_cast<useconds_t>(backoff_ms(config, state) * 1000));
   if (slice_is_ending(engine)) return {};  // "restarting" is what recover_containers looks for
@@ -419,6 +526,12 @@ int64_t level_of(const ContainerConfig& config) {
 
 }  // namespace
 
+Result<> sweep(Engine& engine) {
+  TRY_VOID(engine.containers().sweep(true, {}, [&](const std::string& id) { finish_removed(engine, id); }));
+  TRY(TRY(engine.images())->sweep());
+  return {};
+}
+
 Result<> recover_containers(Engine& engine, bool restart) {
   std::vector<std::pair<int64_t, std::string>> starts;  // level in its stack, id
   for (const auto& id : TRY(engine.containers().ids())) {
@@ -431,6 +544,14 @@ Result<> recover_containers(Engine& engine, bool restart) {
     auto now = dir->state();
     if (!config || !last || !now) continue;
     bool ran = last->status == "running" || last->status == "restarting" || last->status == "starting";
+    if (ran && now->status == "running" && sys::start_time(now->pid) != now->pid_start) {
+      // The container has ended and its monitor is at the last word, or dying: what comes after this command
+      // is to find it settled.
+      dir->unlock();
+      constexpr int kLastWordMs = 5000;
+      if (auto monitor = sys::pidfd_open(now->monitor)) (void)sys::wait_exited(monitor->get(), kLastWordMs);
+      if (!dir->lock(100) || !(now = dir->state())) continue;
+    }
     if (!ran || (now->status == "running")) continue;
     if (now->status != "exited") now->status = "exited";
     network_down(engine, id);
@@ -440,6 +561,7 @@ Result<> recover_containers(Engine& engine, bool restart) {
                  (config->restart.name == "always" || config->restart.name == "unless-stopped");
     if (config->auto_remove && !again) {
       (void)remove_locked(engine, *dir, *config, true);
+      engine.sweep_in_background();
       continue;
     }
     dir->unlock();

@@ -30,6 +30,11 @@ Result<StartedContainer> start_container(Engine& engine, const std::string& id, 
 // it.
 Result<> stop_container(Engine& engine, const std::string& id, std::optional<int> timeout,
                         const std::string& signal = {});
+// Hears how it went for each of several, in the order they were given.
+using EachResult = std::function<void(size_t index, const Result<>& result)>;
+// As stop_container, side by side: every signal is sent before the first end is waited for.
+void stop_containers(Engine& engine, const std::vector<std::string>& ids, std::optional<int> timeout,
+                     const std::string& signal, const EachResult& each);
 // kBusy when it is not running.
 Result<> kill_container(Engine& engine, const std::string& id, const std::string& signal);
 Result<> pause_container(Engine& engine, const std::string& id, bool pause);
@@ -39,6 +44,8 @@ struct RemoveOptions {
   bool volumes = false;  // its anonymous volumes, too
 };
 Result<> remove_container(Engine& engine, const std::string& id, const RemoveOptions& options);
+void remove_containers(Engine& engine, const std::vector<std::string>& ids, const RemoveOptions& options,
+                       const EachResult& each);
 Result<> rename_container(Engine& engine, const std::string& id, const std::string& name);
 // Blocks until it is not running ("not-running"), runs next time and ends ("next-exit"), or is gone
 // ("removed"). Its exit code.
@@ -53,6 +60,9 @@ Result<> container_exited(Engine& engine, const std::string& id);
 // For each container in the trash, before its files go: ends what the kernel, the runtime and the image store
 // still have of it. May be repeated; what is gone already is left alone.
 void finish_removed(Engine& engine, const std::string& id);
+// Deletes what was removed: containers in the trash with all that the kernel and the runtime have of them,
+// then layers that nothing names.
+Result<> sweep(Engine& engine);
 // After a reboot or kills: whatever says it runs and does not is cleaned; `restart` starts those whose policy
 // wants it.
 Result<> recover_containers(Engine& engine, bool restart);

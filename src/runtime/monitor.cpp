@@ -1,7 +1,7 @@
-// The monitor does no work of its own on the container: it executes this program again for `create` and
-// `start`, adopts the container's init as subreaper, and then only moves bytes. So its memory is a poll loop,
-// a few buffers and the log writer, whatever the configuration's size, and it can be killed without harm to
-// the container.
+// The monitor does no work of its own on the container: `create` and `start` happen in forked children, it
+// adopts the container's init as subreaper, and then only moves bytes. So its memory is a poll loop, a few
+// buffers and the log writer, whatever the configuration's size, and it can be killed without harm to the
+// container.
 #include "runtime/monitor.h"
 
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -57,7 +58,7 @@ class Monitor {
   Result<> create(std::string_view payload, UniqueFd root);
   Result<> open_streams(bool stdin_open, UniqueFd (&child)[3]);
   Result<> receive_console();
-  Result<> run_self(std::vector<std::string> words, const UniqueFd (&stdio)[3], std::string* error);
+  static Result<> in_child(const UniqueFd (&stdio)[3], const std::function<Result<>()>& command);
   Result<> start();
   Result<> adopt();
   void serve();
@@ -69,7 +70,7 @@ class Monitor {
   [[nodiscard]] bool output_waits() const;
   void handle_command(int client, MonitorMessage type, std::string_view payload, UniqueFd descriptor);
   void accept_control();
-  void accept_watcher();
+  void accept_watchers();
   bool forward(UniqueFd& from, int stream);
   void feed(std::string_view data);
   void resize(std::string_view payload);
@@ -121,29 +122,15 @@ Result<> Monitor::open_streams(bool stdin_open, UniqueFd (&child)[3]) {
   return {};
 }
 
-// Executes this program; its standard error is collected for the error.
-Result<> Monitor::run_self(std::vector<std::string> words, const UniqueFd (&stdio)[3], std::string* error) {
-  std::vector<std::string> all = {"onggi-runtime", "--root", context_.root};
-  if (context_.systemd_cgroup) all.push_back("--systemd-cgroup");
-  std::string log = directory_ + "/runtime.log";
-  (void)::unlink(log.c_str());
-  all.insert(all.end(), {"--log", log});
-  all.insert(all.end(), words.begin(), words.end());
-  std::vector<const char*> argv;
-  for (const auto& w : all) argv.push_back(w.c_str());
-  argv.push_back(nullptr);
-  sys::SpawnArgs args;
-  args.exec_path = "/proc/self/exe";
-  args.argv = argv.data();
-  args.envp = const_cast<const char* const*>(environ);
-  for (int i = 0; i < 3; i++) args.stdio[i] = stdio[i].get();
-  sys::Spawned s = TRY(sys::spawn(args));
-  sys::ExitStatus status = TRY(sys::wait_pidfd(s.pidfd.get()));
-  auto text = read_file(log, 65536);
-  (void)::unlink(log.c_str());
-  if (status.code() == 0) return {};
-  *error = text ? error_message(*text) : "";
-  return fail(Error(ErrorKind::kOs, error->empty() ? "exit code " + std::to_string(status.code()) : *error));
+// One command of the runtime, in a process that ends with it: what a configuration takes in memory goes with
+// that process, and the container's init becomes this one's child.
+Result<> Monitor::in_child(const UniqueFd (&stdio)[3], const std::function<Result<>()>& command) {
+  int fds[3] = {stdio[0].get(), stdio[1].get(), stdio[2].get()};
+  return sys::run_in_child(fds, [&](std::string& words) {
+    auto done = command();
+    if (!done) words = done.error().text();
+    return done.has_value();
+  });
 }
 
 Result<> Monitor::receive_console() {
@@ -186,17 +173,22 @@ Result<> Monitor::create(std::string_view payload, UniqueFd root) {
   control_listener_ = TRY(sys::listen_unix(directory_ + "/control.sock", SOCK_SEQPACKET));
   attach_listener_ = TRY(sys::listen_unix(directory_ + "/attach.sock", SOCK_SEQPACKET));
   UniqueFd stdio[3];
-  std::vector<std::string> words = {"create", "--bundle", bundle_, "--pid-file", directory_ + "/pid"};
+  CreateOptions options;
+  options.id = id_;
+  options.bundle = bundle_;
+  options.pid_file = directory_ + "/pid";
   if (options_.terminal) {
     console_listener_ = TRY(sys::listen_unix(directory_ + "/console.sock", SOCK_STREAM));
-    words.insert(words.end(), {"--console-socket", directory_ + "/console.sock"});
+    options.console_socket = directory_ + "/console.sock";
     for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
   } else {
     TRY_VOID(open_streams(options_.stdin_open != 0, stdio));
   }
-  words.push_back(id_);
-  std::string error;
-  TRY_VOID(run_self(words, stdio, &error));
+  TRY_VOID(in_child(stdio, [&]() -> Result<> {
+    (void)TRY(create_container(context_, options));
+    return {};
+  }));
+  for (auto& fd : stdio) fd.reset();
   if (options_.terminal) {
     TRY_VOID(receive_console());
     (void)::fcntl(master_.get(), F_SETFL, O_NONBLOCK);
@@ -225,8 +217,7 @@ Result<> Monitor::adopt() {
 Result<> Monitor::start() {
   UniqueFd stdio[3];
   for (auto& fd : stdio) fd = TRY(open_at(AT_FDCWD, "/dev/null", O_RDWR));
-  std::string error;
-  TRY_VOID(run_self({"start", id_}, stdio, &error));
+  TRY_VOID(in_child(stdio, [this] { return start_container(context_, id_); }));
   started_ = true;
   tell(MonitorMessage::kStarted, "");
   return {};
@@ -364,10 +355,16 @@ void Monitor::accept_control() {
   if (client && controls_.size() < kMaxClients) controls_.push_back(std::move(client));
 }
 
-void Monitor::accept_watcher() {
-  UniqueFd client(::accept4(attach_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  std::erase_if(attached_, [](const Watcher& c) { return !c.socket; });
-  if (client && attached_.size() < kMaxClients) attached_.push_back({std::move(client)});
+// All that wait, and the first word of each: whoever connected before output was written is owed that output.
+// The places of those who are there already stay what they are.
+void Monitor::accept_watchers() {
+  for (pollfd waiting = {attach_listener_.get(), POLLIN, 0}; ::poll(&waiting, 1, 0) > 0;) {
+    UniqueFd client(::accept4(attach_listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!client) return;
+    if (attached_.size() >= kMaxClients) continue;
+    attached_.push_back({std::move(client)});
+    handle_attach(attached_.back());
+  }
 }
 
 // Somebody asked not to lose anything and does not read now.
@@ -433,6 +430,9 @@ void Monitor::wait_for_watchers() {
 }
 
 void Monitor::finish() {
+  for (auto& c : attached_)
+    if (c.socket) handle_attach(c);
+  if (attach_listener_) accept_watchers();
   // Output that is still in the pipes; a daemon that inherited them does not hold the monitor up.
   for (auto [fd, stream] : {std::pair<UniqueFd*, int>{&out_, 1}, {&err_, 2}, {&master_, 1}}) {
     if (!*fd) continue;
@@ -464,6 +464,7 @@ void Monitor::finish() {
 }
 
 void Monitor::serve() {
+  std::erase_if(attached_, [](const Watcher& c) { return !c.socket; });
   std::vector<pollfd> fds;
   auto watch = [&](const UniqueFd& fd, bool wanted = true, short events = POLLIN) {
     fds.push_back({wanted ? fd.get() : -1, events, 0});
@@ -484,6 +485,7 @@ void Monitor::serve() {
     watch(c.socket, true, static_cast<short>((input ? POLLIN : 0) | (output || !c.lossless ? 0 : POLLOUT)));
   if (::poll(fds.data(), fds.size(), -1) < 0) return;
   auto ready = [&](size_t i) { return fds[i].fd >= 0 && fds[i].revents != 0; };
+  if (ready(6)) accept_watchers();  // before any output is moved
   if (ready(1)) forward(out_, 1);
   if (ready(2)) forward(err_, 2);
   if (ready(3) && (fds[3].revents & ~POLLOUT)) forward(master_, 1);
@@ -498,7 +500,6 @@ void Monitor::serve() {
     if (ready(kFixed + controls + i) && (fds[kFixed + controls + i].revents & ~POLLOUT))
       handle_attach(attached_[i]);
   if (ready(5)) accept_control();
-  if (ready(6)) accept_watcher();
   if (ready(0)) {
     signalfd_siginfo info;
     while (::read(signals_.get(), &info, sizeof info) == sizeof info)

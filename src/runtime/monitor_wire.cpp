@@ -39,18 +39,4 @@ std::string with_length(std::string_view text) {
   return std::string(bytes_of(length)) + std::string(text);
 }
 
-std::string error_message(const std::string& log) {
-  constexpr std::string_view kMark = "level=error msg=\"";
-  size_t at = log.rfind(kMark);
-  if (at == std::string::npos) return std::string(trim(log));
-  std::string text = log.substr(at + kMark.size());
-  if (size_t end = text.find("\"\n"); end != std::string::npos) text.resize(end);
-  std::string plain;
-  for (size_t i = 0; i < text.size(); i++) {
-    if (text[i] == '\\' && i + 1 < text.size()) i++;
-    plain += text[i];
-  }
-  return plain;
-}
-
 }  // namespace onggi::runtime

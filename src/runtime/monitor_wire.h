@@ -19,7 +19,5 @@ template <class T>
 std::string_view bytes_of(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof value};
 }
-// The last "msg" of a text log.
-std::string error_message(const std::string& log);
 
 }  // namespace onggi::runtime

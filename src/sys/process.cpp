@@ -137,6 +137,58 @@ Result<Spawned> spawn(const SpawnArgs& args) {
 
 int spawn_error() { return trampoline.error; }
 
+namespace {
+
+[[noreturn]] void child_body(const int (&stdio)[3], int report,
+                             const std::function<bool(std::string& words)>& body) {
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  for (int i = 0; i < 3; i++) (void)::dup2(stdio[i], i);
+  std::string words;
+  bool good = body(words);
+  if (!words.empty()) (void)write_all(report, words, "report");
+  ::_exit(good ? 0 : 1);
+}
+
+}  // namespace
+
+Result<> run_in_child(const int (&stdio)[3], const std::function<bool(std::string& words)>& body) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return fail(Error::os("make a pipe", ""));
+  UniqueFd read(ends[0]), write(ends[1]);
+  pid_t pid = ::fork();
+  if (pid < 0) return fail(Error::os("fork", ""));
+  if (pid == 0) child_body(stdio, write.get(), body);
+  write.reset();
+  // To the end of file: what the child leaves behind has closed its end by executing a program.
+  std::string words;
+  char block[4096];
+  for (ssize_t n; (n = ::read(read.get(), block, sizeof block)) != 0;) {
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;
+    if (words.size() < 65536) words.append(block, static_cast<size_t>(n));
+  }
+  ExitStatus status = TRY(wait_pid(pid));
+  if (status.code() == 0) return {};
+  if (words.empty()) words = "the process for it ended with code " + std::to_string(status.code());
+  return fail(Error(ErrorKind::kOs, words));
+}
+
+void run_detached(const std::function<void()>& body) {
+  if (::fork() != 0) return;
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  (void)::setsid();
+  (void)!::chdir("/");
+  int null = ::open("/dev/null", O_RDWR);
+  for (int i = 0; i < 3; i++) (void)::dup2(null, i);
+  (void)::close_range(3, ~0U, 0);
+  body();
+  ::_exit(0);
+}
+
 Result<PidFd> pidfd_open(int pid) {
   long fd = syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0) return fail(Error::os("open a pidfd of process", std::to_string(pid)));

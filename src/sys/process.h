@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -48,6 +49,18 @@ int spawn_error();
 // new process shares nothing with the caller afterwards. Returns when the program runs; an exec that fails is
 // an error here (and reaped).
 Result<Spawned> spawn(const SpawnArgs& args);
+
+// Runs `body` in a forked child, which then ends without the destructors of what it shares with the caller;
+// waits for it. `stdio` (valid descriptors above 2) become its descriptors 0-2; it has no signal blocked.
+// False from `body` is a failure, and what it put into `words` is the error's text. For a process with one
+// thread only. Cheaper than executing a program for the same work, and like it without a trace in the
+// caller's memory.
+Result<> run_in_child(const int (&stdio)[3], const std::function<bool(std::string& words)>& body);
+
+// The same without waiting: `body` goes on in a session of its own with nothing of the caller's descriptors;
+// whoever reaps the caller's orphans reaps it. Whether it could be started is not told: it is for work that
+// the next command would do as well.
+void run_detached(const std::function<void()>& body);
 
 Result<PidFd> pidfd_open(int pid);
 // ESRCH is reported as kNotFound.

@@ -69,7 +69,9 @@ class RunOptions(EngineTest):
         finally:
             self.onggi("rm", "-f", "web")
             for root in onggi_test.cgroup_roots():
+                # Its cgroup goes with the sweeper, which nobody waits for.
                 if os.path.isdir(root + "/onggi/group"):
+                    self.wait_for(lambda: not [e for e in os.scandir(root + "/onggi/group") if e.is_dir()], "the sweeper")
                     os.rmdir(root + "/onggi/group")
 
     @onggi_test.needs("cgroup_v1")

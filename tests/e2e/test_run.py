@@ -1,5 +1,6 @@
 """`onggi run`, `exec`, `stop` and their kin as a user meets them: output, exit codes, signals, streams, limits, volumes, restarts."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -298,6 +299,19 @@ class Files(EngineTest):
         self.assertEqual(self.onggi("run", "--rm", "mine:1"), "new\n")
         out = self.onggi("run", "--rm", "mine:1", "sh", "-c", "stat -c '%u %g' /a; test -e /bin/yes || echo gone")
         self.assertEqual(out, "1000 1000\ngone\n")
+
+
+class ManyAtOnce(EngineTest):
+    def test_short_runs_lose_no_output(self):
+        """A program that ends at once, by many commands at once: each gets its output, and no sweeper takes a container that is just being made."""
+        def runs(thread):
+            return [self.command("run", "--rm", "busybox", "echo", "%d.%d" % (thread, n)) for n in range(30)]
+
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            results = list(pool.map(runs, range(6)))
+        for thread, outs in enumerate(results):
+            for n, out in enumerate(outs):
+                self.assertEqual((out.stdout, out.stderr, out.returncode), ("%d.%d\n" % (thread, n), "", 0))
 
 
 class Namespaces(EngineTest):
