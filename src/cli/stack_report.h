@@ -11,6 +11,10 @@ namespace onggi::cli {
 stack::Report reporter(bool quiet);
 stack::Pull puller(engine::Engine& engine, bool quiet);
 
+// `up` with no more than defaults, for commands that come after it.
+Result<> bring_up_services(engine::Engine& engine, const stack::Project& project,
+                           const std::vector<std::string>& services, stack::Report report, stack::Pull pull);
+
 // A stack as a command of its containers sees it: by labels alone when there is no file.
 struct StackView {
   std::unique_ptr<engine::Engine> engine;

@@ -415,6 +415,15 @@ Result<int> command_pull(const Invocation& i) {
 
 }  // namespace
 
+Result<> bring_up_services(engine::Engine& engine, const stack::Project& project,
+                           const std::vector<std::string>& services, stack::Report report, stack::Pull pull) {
+  stack::ApplyOptions options;
+  options.up.services = services;
+  options.report = std::move(report);
+  options.pull = std::move(pull);
+  return bring_up(engine, project, options);
+}
+
 const std::vector<Command>& stack_up_commands() {
   static const std::vector<Command> kCommands = {
       {"up, stack up, compose up", "[SERVICE...]", "Create and start the services of a Compose file",

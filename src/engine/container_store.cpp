@@ -258,6 +258,22 @@ Result<bool> ContainerStore::take_directory(Claim& claim, ContainerConfig& confi
   return true;
 }
 
+// Names that commands left which were killed: of a claim that never became a container, of one in the trash,
+// or the old name of a container that has another one. While a command is at it the container is locked.
+bool ContainerStore::drop_old_name(const std::string& name) const {
+  std::string link = paths_.root + "/names/" + name, id = read_link(link);
+  if (id.empty()) return false;
+  auto dir = open(id);
+  if (dir) {
+    if (!dir->lock(0)) return false;
+    auto config = dir->config();
+    if (config ? config->name == name : config.error().os_errno() != ENOENT) return false;
+  } else if (dir.error().kind() != ErrorKind::kNotFound) {
+    return false;
+  }
+  return read_link(link) == id && ::unlink(link.c_str()) == 0;
+}
+
 Result<ContainerStore::Claim> ContainerStore::claim(ContainerConfig& config) {
   Claim claim(paths_);
   while (!TRY(take_directory(claim, config))) {
@@ -267,7 +283,10 @@ Result<ContainerStore::Claim> ContainerStore::claim(ContainerConfig& config) {
   for (int tries = 0;; tries++) {
     std::string name =
         given ? config.name : random_name() + (tries < 5 ? "" : std::to_string(random_number() % 10000));
-    if (TRY(take_link(paths_, paths_.root + "/names/" + name, config.id))) {
+    bool taken = TRY(take_link(paths_, paths_.root + "/names/" + name, config.id));
+    if (!taken && given && drop_old_name(name))
+      taken = TRY(take_link(paths_, paths_.root + "/names/" + name, config.id));
+    if (taken) {
       config.name = claim.name_ = name;
       break;
     }
@@ -326,7 +345,10 @@ Result<> ContainerStore::rename(ContainerDir& dir, const std::string& name) {
   ContainerConfig config = TRY(dir.config());
   if (config.name == name)
     return fail(Error::invalid("Renaming a container with the same name as its current name"));
-  if (!TRY(take_link(paths_, paths_.root + "/names/" + name, config.id)))
+  // Its own already: a rename to this name was killed before it was written down.
+  if (!TRY(take_link(paths_, paths_.root + "/names/" + name, config.id)) &&
+      read_link(paths_.root + "/names/" + name) != config.id &&
+      !(drop_old_name(name) && TRY(take_link(paths_, paths_.root + "/names/" + name, config.id))))
     return fail(Error(ErrorKind::kExists, "Conflict. The container name \"" + name +
                                               "\" is already in use by container " +
                                               read_link(paths_.root + "/names/" + name).substr(0, 12)));

@@ -94,6 +94,8 @@ class ContainerStore {
 
  private:
   Result<bool> take_directory(Claim& claim, ContainerConfig& config);
+  // True when the name was nobody's any more, and is free now.
+  [[nodiscard]] bool drop_old_name(const std::string& name) const;
   const Paths& paths_;
 };
 

@@ -170,6 +170,28 @@ TEST_F(Store, RenameMovesTheNameOnly) {
   EXPECT_TRUE(report(false).empty());
 }
 
+TEST_F(Store, NamesThatKilledCommandsLeft) {
+  std::string id = made("web");
+  auto dir = store_.open(id);
+  ASSERT_TRUE(dir && dir->lock());
+  // A rename killed after the link of the new name goes through when it is tried again.
+  ASSERT_EQ(::symlink(id.c_str(), (paths_.root + "/names/front").c_str()), 0);
+  ASSERT_TRUE(store_.rename(*dir, "front"));
+  EXPECT_EQ(list("/root/names"), Names{"front"});
+  // Killed before the old name went: that one is free for others, but not while the container is locked.
+  ASSERT_EQ(::symlink(id.c_str(), (paths_.root + "/names/web").c_str()), 0);
+  ContainerConfig other = config("web");
+  EXPECT_FALSE(store_.claim(other));
+  dir->unlock();
+  std::string twin = made("web");
+  EXPECT_EQ(store_.resolve("web").value(), twin);
+  EXPECT_EQ(store_.resolve("front").value(), id);
+  // Of a creator that was killed: its directory has no configuration and nobody holds it.
+  fs::create_directory(paths_.container("dead"));
+  ASSERT_EQ(::symlink("dead", (paths_.root + "/names/late").c_str()), 0);
+  made("late");
+}
+
 TEST_F(Store, RemovedIsGoneAtOnceAndItsRangeOnlyAfterTheSweep) {
   std::string id = made("web");
   auto dir = store_.open(id);

@@ -350,6 +350,46 @@ class Top(StackTest):
         self.assertEqual(times, sorted(times))
 
 
+class Watch(StackTest):
+    def test_changes_reach_the_containers(self):
+        src = os.path.join(self.dir, "src")
+        os.makedirs(os.path.join(src, "deep"))
+        self.compose("services: {aa: {<<: *base, scale: 2, develop: {watch: [{path: ./src, action: sync, target: /app, ignore: ['*.tmp', skip/]}, {path: ./conf, action: restart}]}}}")
+        with open(os.path.join(self.dir, "conf"), "w") as f:
+            f.write("1")
+        p = subprocess.Popen([PROGRAM, "watch"], cwd=self.dir, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (p.kill(), p.communicate()))
+        while "Watching" not in p.stderr.readline():
+            pass
+
+        def write(name, text):
+            with open(os.path.join(src, name), "w") as f:
+                f.write(text)
+
+        def inside(*words):
+            return [self.command("exec", "demo-aa-%d" % n, *words).stdout for n in (1, 2)]
+        write("a.tmp", "no")
+        write("deep/x", "one")
+        self.wait_for(lambda: inside("cat", "/app/deep/x") == ["one"] * 2, "the first copy")
+        write("deep/x", "two")
+        os.makedirs(os.path.join(src, "new/er"))
+        write("new/er/y", "three")
+        self.wait_for(lambda: inside("cat", "/app/deep/x", "/app/new/er/y") == ["twothree"] * 2, "changed and new files")
+        os.unlink(os.path.join(src, "deep/x"))
+        self.wait_for(lambda: inside("ls", "/app/deep") == [""] * 2, "the removal")
+        self.assertNotIn("a.tmp", "".join(inside("ls", "/app")))
+        before = self.started("demo-aa-1")
+        with open(os.path.join(self.dir, "conf"), "w") as f:
+            f.write("2")
+        self.wait_for(lambda: self.started("demo-aa-1") != before, "the restart")
+
+    def test_what_it_cannot_do(self):
+        self.compose("services: {aa: {<<: *base, develop: {watch: [{path: ., action: rebuild}]}}}")
+        self.assertIn("rebuild needs the builder", self.fails("watch"))
+        self.compose("services: {aa: {<<: *base}}")
+        self.assertIn("no service has a develop.watch section", self.fails("watch"))
+
+
 class Refused(StackTest):
     def refuses(self, text, *wanted):
         self.compose(text)
