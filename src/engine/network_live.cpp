@@ -429,11 +429,16 @@ Result<bool> drain_endpoint(Engine& engine, const std::string& id, std::chrono::
       TRY_VOID(remove_record_ports(engine, batch, *record));
       TRY_VOID(commit_or_rebuild(engine, batch));
     }
+    forget_flows(*record, true);
   }
   auto end = std::chrono::steady_clock::now() + timeout;
   constexpr useconds_t kPoll = 20'000;
+  ::usleep(kPoll);  // what was on its way when the door was closed
   while (auto record = read_live(engine, config.id)) {
-    if (!is_alive(*record) || open_connections(record->pid) == 0) return true;
+    if (!is_alive(*record) || open_connections(record->pid) == 0) {
+      forget_flows(*record, true);
+      return true;
+    }
     if (std::chrono::steady_clock::now() >= end) return false;
     ::usleep(kPoll);
   }

@@ -314,15 +314,16 @@ Result<> remove_record_ports(Engine& engine, sys::NftBatch& batch, const LiveRec
   return {};
 }
 
-void forget_flows(const LiveRecord& record) {
+void forget_flows(const LiveRecord& record, bool closed_only) {
   std::vector<IpAddress> targets;
   for (const auto& p : record.ports)
-    if (auto a = IpAddress::parse(p.target); a && p.protocol == "udp") targets.push_back(*a);
+    if (auto a = IpAddress::parse(p.target)) targets.push_back(*a);
   if (targets.empty()) return;
+  constexpr uint8_t kTimeWait = 7;  // TCP_CONNTRACK_TIME_WAIT; CLOSE comes after it
   if (auto socket = sys::NetlinkSocket::open(NETLINK_NETFILTER))
     (void)sys::forget_flows(*socket, [&](const sys::Flow& flow) {
-      return flow.protocol == IPPROTO_UDP &&
-             std::find(targets.begin(), targets.end(), flow.reply_source) != targets.end();
+      if (std::find(targets.begin(), targets.end(), flow.reply_source) == targets.end()) return false;
+      return !closed_only || (flow.protocol == IPPROTO_TCP && flow.tcp_state >= kTimeWait);
     });
 }
 

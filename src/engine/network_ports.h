@@ -20,9 +20,10 @@ Result<std::vector<network::FirewallPort>> firewall_ports(const LiveRecord& reco
 // Shared ports are written with all of their present targets.
 Result<> add_record_ports(Engine& engine, sys::NftBatch& batch, const LiveRecord& record);
 Result<> remove_record_ports(Engine& engine, sys::NftBatch& batch, const LiveRecord& record);
-// What connection tracking remembers of datagrams to a container that is gone would send its successor's
-// there.
-void forget_flows(const LiveRecord& record);
+// What connection tracking remembers of connections to its ports. Of a container that is gone, or goes: a
+// client's port that comes round again, and datagrams, would be led to where its last ones went.
+// `closed_only`: of TCP connections that have ended.
+void forget_flows(const LiveRecord& record, bool closed_only = false);
 // Established TCP connections that came in, in the network namespace of the process.
 size_t open_connections(int pid);
 

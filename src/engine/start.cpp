@@ -309,6 +309,7 @@ Result<StartedContainer> start_container(Engine& engine, const std::string& id, 
   }
   if (options.is_restart && state.stopped_by_user)
     return fail(Error::busy("the container was stopped meanwhile"));
+  bool interrupted = state.status == "starting";
   if (state.status != "created") clean_remains(engine, id);
   int64_t restarts = options.is_restart ? state.restarts + 1 : 0;
   state = ContainerState{};
@@ -317,6 +318,16 @@ Result<StartedContainer> start_container(Engine& engine, const std::string& id, 
   state.boot_id = boot_id();
   TRY_VOID(dir.save_state(state));
   auto result = launch(engine, dir, config, state, options);
+  // A starter that was killed may have left a monitor that is in the middle of its create; it ends by itself.
+  constexpr int kTries = 5;
+  constexpr useconds_t kPause = 50'000;
+  for (int tries = 0; !result && interrupted &&
+                      result.error().text().find("already exists") != std::string::npos && tries < kTries;
+       tries++) {
+    ::usleep(kPause);
+    clean_remains(engine, id);
+    result = launch(engine, dir, config, state, options);
+  }
   if (!result) {
     clean_remains(engine, id);
     state.status = restarts ? "exited" : "created";

@@ -29,8 +29,6 @@ oci::StringMap labels_of(const Project& project, const Node& resource, const cha
 
 }  // namespace
 
-#ifdef ONGGI_HAVE_NETWORKS
-
 std::string network_hash(engine::Engine& engine, const std::string& name) {
   auto found = engine::find_network(engine, name);
   if (!found || found->name != name) return {};
@@ -88,21 +86,6 @@ void drain(engine::Engine& engine, const Replica& replica, int seconds) {
 Result<> hold(engine::Engine& engine, const std::string& id) { return engine::hold_endpoint(engine, id); }
 Result<> admit(engine::Engine& engine, const std::string& id) { return engine::admit_endpoint(engine, id); }
 bool is_held(const engine::Engine& engine, const std::string& id) { return engine::is_held(engine, id); }
-
-#else
-
-std::string network_hash(engine::Engine&, const std::string&) { return "?"; }
-Result<> make_network(engine::Engine&, const Project&, const Node&) { return {}; }
-Result<> remove_network(engine::Engine&, const std::string&) { return {}; }
-Result<std::vector<std::string>> networks_of(engine::Engine&, const std::string&) {
-  return std::vector<std::string>();
-}
-void drain(engine::Engine&, const Replica&, int) {}
-Result<> hold(engine::Engine&, const std::string&) { return {}; }
-Result<> admit(engine::Engine&, const std::string&) { return {}; }
-bool is_held(const engine::Engine&, const std::string&) { return false; }
-
-#endif
 
 Result<> make_volume(engine::Engine& engine, const Project& project, const Node& v) {
   engine::Volume volume;

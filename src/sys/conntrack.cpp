@@ -60,6 +60,13 @@ Flow read_flow(const nlmsghdr* h, std::string& original) {
                  ignored);
     if (type == CTA_STATUS) f.status = be32(data);
     if (type == CTA_MARK) f.mark = be32(data);
+    if (type != CTA_PROTOINFO) return;
+    each_attribute(data, [&](uint16_t protocol, std::string_view inner) {
+      if (protocol != CTA_PROTOINFO_TCP) return;
+      each_attribute(inner, [&](uint16_t field, std::string_view value) {
+        if (field == CTA_PROTOINFO_TCP_STATE && !value.empty()) f.tcp_state = static_cast<uint8_t>(value[0]);
+      });
+    });
   });
   return f;
 }

@@ -13,7 +13,8 @@ struct Flow {
   uint8_t protocol = 0;  // IPPROTO_*
   IpAddress source, destination, reply_source, reply_destination;
   uint16_t source_port = 0, destination_port = 0, reply_source_port = 0, reply_destination_port = 0;
-  uint32_t status = 0;  // IPS_*
+  uint32_t status = 0;    // IPS_*
+  uint8_t tcp_state = 0;  // TCP_CONNTRACK_*; 0: not TCP, or not told
   uint32_t mark = 0;
 };
 
