@@ -15,8 +15,9 @@ Result<std::string> find_mkfs_erofs();
 // onggi-unpack, without capabilities, in the user namespace (-1: none), able to write in `directory` alone.
 Result<> make_erofs_index(int directory, int user_namespace);
 
-// Does the mounted tree have what the tar was found to have: as many entries and bytes, and no attribute that an
-// image may not set? Two readers of one tar can be made to disagree; what was checked must be what is mounted.
+// Does the mounted tree have what the tar was found to have: as many entries and bytes, and no attribute that
+// an image may not set? Two readers of one tar can be made to disagree; what was checked must be what is
+// mounted.
 Result<> compare_tree(int mount, uint64_t entries, uint64_t bytes);
 
 // onggi-unpack's side: never returns when it worked.
