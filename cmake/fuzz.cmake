@@ -44,12 +44,12 @@ target_compile_options(fuzz_compose PRIVATE -fsanitize=fuzzer,address,undefined 
 target_link_options(fuzz_compose PRIVATE -fsanitize=fuzzer,address,undefined)
 target_link_libraries(fuzz_compose PRIVATE onggi_base ${YAML_STATIC})
 
-# Images: documents and references are pure; a layer's way from bytes to files is four files and the libraries that they use.
+# Images: documents and references are pure; a layer's way from bytes to files is five files and the libraries that they use.
 add_executable(fuzz_image tests/fuzz/image.cpp ${CMAKE_SOURCE_DIR}/src/image/reference.cpp)
 target_link_libraries(fuzz_image PRIVATE onggi_oci onggi_base)
 set(layer_sources ${CMAKE_SOURCE_DIR}/src/transfer)
 add_executable(fuzz_layer tests/fuzz/layer.cpp ${layer_sources}/unpack.cpp ${layer_sources}/tree_writer.cpp
-  ${layer_sources}/decompress.cpp ${layer_sources}/hash.cpp)
+  ${layer_sources}/plain_tar.cpp ${layer_sources}/decompress.cpp ${layer_sources}/hash.cpp)
 target_link_libraries(fuzz_layer PRIVATE onggi_base ${ARCHIVE_LIBRARY} PkgConfig::TRANSFER)
 foreach(name image layer)
   target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined)

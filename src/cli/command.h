@@ -80,6 +80,7 @@ const std::vector<Command>& stack_config_commands();
 const std::vector<Command>& stack_up_commands();
 const std::vector<Command>& stack_query_commands();
 const std::vector<Command>& stack_top_commands();
+const std::vector<Command>& map_commands();
 const std::vector<Command>& stack_watch_commands();
 
 int main(int argc, char** argv);

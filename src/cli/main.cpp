@@ -205,7 +205,7 @@ const std::vector<Command>& command_table() {
           &copy_commands(),      &document_commands(),     &commit_commands(),   &image_commands(),
           &volume_commands(),    &network_commands(),      &port_commands(),     &system_commands(),
           &internal_commands(),  &stack_config_commands(), &stack_up_commands(), &stack_query_commands(),
-          &stack_top_commands(), &stack_watch_commands()})
+          &stack_top_commands(), &map_commands(), &stack_watch_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();

@@ -80,7 +80,7 @@ class Keeper {
       : engine_(engine), loop_(std::move(loop)), lock_(std::move(lock)), forwarder_(loop_) {
     table_.hide_v6_of([this](const std::string& container) {
       auto live = engine::read_live(engine_, container);
-      return live && engine::is_alive(*live) && process_listens_on_v4_alone(live->pid);
+      return live && engine::is_alive(*live) && listens_on_v4_alone(engine::sockets_of(live->pid, "tcp"));
     });
   }
 
