@@ -309,10 +309,12 @@ void the_rest(Facts& f) {
   bool none = c.log_driver == "none";
   f.row("log", none ? "not kept" : c.log_driver + (c.log_driver == "json-file" ? ", bounded" : ""),
         c.log_driver == "json-file" || none, "--log-driver", true);
+  std::string networks;
+  for (const auto& e : c.endpoints) networks += (networks.empty() ? "" : ", ") + e.network;
   f.row("neighbours",
         c.network == "none"   ? "no network"
         : c.network == "host" ? "all of the host's network"
-                              : "those of " + c.network,
+                              : "those of " + (networks.empty() ? c.network : networks),
         c.network != "host", "--network host", c.network == "host");
   auto lsm = read_file(f.proc + "/attr/current", 4096);
   std::string label = lsm ? std::string(trim(*lsm)) : "";

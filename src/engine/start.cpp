@@ -2,8 +2,10 @@
 //
 // Order: the state says "starting" before anything is made, so that whoever finds it so with the lock free
 // knows that a command died in the middle and cleans up; the root is mounted detached and the specification
-// written; the monitor creates the container; the state says "running" before the process is let go, so that
-// its end is never recorded before its beginning.
+// written; the monitor creates the container and lets its process go; then the state says "running". All of
+// it happens under the container's lock, which the recorder of the end takes, too: an end is never recorded
+// before its beginning. A command that is killed before the last step leaves "starting", which whoever comes
+// next starts anew; were "running" written first, they would keep a container that ends with its starter.
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -279,8 +281,8 @@ Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const Contain
   state.pid_start = sys::start_time(state.pid).value_or(0);
   state.monitor = started.monitor.process().pid;
   state.started_at = now_rfc3339();
-  TRY_VOID(dir.save_state(state));
   TRY_VOID(started.monitor.start());
+  TRY_VOID(dir.save_state(state));
   return started;
 }
 

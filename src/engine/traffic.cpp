@@ -27,6 +27,7 @@ struct Names {
   std::map<IpAddress, std::string> by_address;
 
   [[nodiscard]] std::string of(const IpAddress& a) const {
+    if (a.is_loopback()) return kHostNode;  // of the host: a container's own loopback is nobody's peer
     auto at = by_address.find(a);
     return at == by_address.end() ? kWorldNode : at->second;
   }
@@ -71,9 +72,11 @@ void count_sockets(const std::string& name, int pid, const Names& names, Counts&
 
 Result<Counts> count_flows(const Names& names) {
   Counts counts;
+  auto resolver = IpAddress::parse(kResolverAddress);
   auto socket = TRY(sys::NetlinkSocket::open(NETLINK_NETFILTER));
   TRY_VOID(sys::each_flow(socket, [&](const sys::Flow& f) {
     if (f.protocol != IPPROTO_TCP && f.protocol != IPPROTO_UDP) return;
+    if (resolver && f.reply_source == *resolver) return;  // everybody asks for names
     // Where it went is who answers; the first packet's destination may be a published port.
     std::string from = names.of(f.source), to = names.of(f.reply_source);
     bool ours = (from != kWorldNode && from != kHostNode) || (to != kWorldNode && to != kHostNode);
