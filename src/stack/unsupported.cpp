@@ -150,13 +150,20 @@ class Finder {
           if (const Node* n = r->get(field))
             say(*n, std::string("deploy.resources.reservations.") + field,
                 "is not supported: name the device nodes under `devices`");
-    for (const char* which : {"update_config", "rollback_config"})
-      if (const Node* u = d.get(which)) {
-        std::string action = u->text_of("failure_action", "rollback");
-        if (action != "rollback" && action != "pause" && action != "continue")
-          say(*u->get("failure_action"), std::string("deploy.") + which + ".failure_action",
-              "'" + action + "' is not known (rollback, pause, continue)");
-      }
+    if (const Node* n = d.get("rollback_config"); n && !n->items.empty())
+      say(*n, "deploy.rollback_config",
+          "is not supported: a rollback goes the way of the update (update_config)");
+    if (const Node* u = d.get("update_config")) update(*u);
+  }
+
+  void update(const Node& u) {
+    std::string action = u.text_of("failure_action", "rollback");
+    if (action != "rollback" && action != "pause" && action != "continue")
+      say(*u.get("failure_action"), "deploy.update_config.failure_action",
+          "'" + action + "' is not known (rollback, pause, continue)");
+    if (std::string ratio = u.text_of("max_failure_ratio", "0"); ratio != "0" && ratio != "0.0")
+      say(*u.get("max_failure_ratio"), "deploy.update_config.max_failure_ratio",
+          "is not supported: the first replica that fails ends the update (0)");
   }
 
   const Project& project_;
