@@ -49,7 +49,8 @@ class Shop(NetworkTest):
         status, cart = self.call("/api/cart/" + buyer, {"sku": "jar-m", "quantity": 2})
         self.assertEqual((status, cart), (200, {"buyer": buyer, "items": [{"sku": "jar-m", "quantity": 2}]}))
         status, order = self.call("/api/orders", {"buyer": buyer})
-        self.assertEqual((status, order.get("amount"), order.get("state")), (201, 90000, "paid"), order)
+        self.assertEqual((status, order.get("amount")), (201, 90000), order)
+        self.assertIn(order["state"], ("paid", "shipped"))  # shipping may be quicker than the answer
         self.wait_for(lambda: self.call("/api/orders/%d" % order["order"])[1].get("state") == "shipped", "the order to be shipped")
         return order["order"]
 
