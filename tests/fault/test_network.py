@@ -35,7 +35,7 @@ class Healing(NetworkTest):
         self.assertEqual(tcp_ask("127.0.0.1", 8080), b"web\n")
         self.assertEqual(self.texts_by_address(client, web), b"web\n")
         # A command that comes while they are still dying takes them for alive; the one after it does not.
-        self.wait_for(lambda: self.onggi("network", "ls") and self.serving(client)(), "names after the next command")
+        self.wait_for(lambda: self.onggi("network", "ls") and self.serving(client)(), "names after the next command", 60)
         self.assertEqual(set(self.keepers()), {"keeper", "watcher"})
 
     def texts_by_address(self, client, web):
