@@ -200,12 +200,12 @@ const std::vector<Command>& command_table() {
   static const std::vector<Command> kTable = [] {
     std::vector<Command> all;
     for (const auto* part :
-         {&run_commands(),       &lifecycle_commands(),    &query_commands(),    &inspect_commands(),
-          &why_commands(),       &stats_commands(),        &update_commands(),   &disk_commands(),
-          &copy_commands(),      &document_commands(),     &commit_commands(),   &image_commands(),
-          &volume_commands(),    &network_commands(),      &port_commands(),     &system_commands(),
-          &internal_commands(),  &stack_config_commands(), &stack_up_commands(), &stack_query_commands(),
-          &stack_top_commands(), &map_commands(), &stack_watch_commands()})
+         {&run_commands(),       &lifecycle_commands(),    &query_commands(),      &inspect_commands(),
+          &why_commands(),       &stats_commands(),        &update_commands(),     &disk_commands(),
+          &copy_commands(),      &document_commands(),     &commit_commands(),     &image_commands(),
+          &volume_commands(),    &network_commands(),      &port_commands(),       &system_commands(),
+          &internal_commands(),  &stack_config_commands(), &stack_up_commands(),   &stack_query_commands(),
+          &stack_top_commands(), &map_commands(),          &stack_watch_commands()})
       all.insert(all.end(), part->begin(), part->end());
     return all;
   }();
