@@ -214,8 +214,11 @@ HealthState next_health(HealthState state, const HealthConfig& config, const Hea
 
 Result<> watch_health(Engine& engine, const std::string& id) {
   ContainerDir dir = TRY(engine.containers().open(id));
+  // Whoever starts the container holds it until it says that it runs.
+  TRY_VOID(dir.lock());
   ContainerConfig config = TRY(dir.config());
   ContainerState state = TRY(dir.state());
+  dir.unlock();
   if (state.status != "running") return {};
   PidFd process = TRY(sys::pidfd_open(state.pid));
   if (sys::start_time(state.pid) != state.pid_start) return {};

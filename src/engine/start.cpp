@@ -282,6 +282,9 @@ Result<StartedContainer> launch(Engine& engine, ContainerDir& dir, const Contain
   state.monitor = started.monitor.process().pid;
   state.started_at = now_rfc3339();
   TRY_VOID(started.monitor.start());
+  // Before "running" is written, so that no container that says so lacks its watcher; it waits for the lock.
+  if (!c.health.test.empty() && c.health.test[0] != "NONE")
+    engine.run_in_background({"internal", "health", c.id});
   TRY_VOID(dir.save_state(state));
   return started;
 }
@@ -341,8 +344,6 @@ Result<StartedContainer> start_container(Engine& engine, const std::string& id, 
     return result;
   }
   record_event(engine.paths(), {"container", "start", config.id, config.name, config.image, {}});
-  if (!config.health.test.empty() && config.health.test[0] != "NONE")
-    engine.run_in_background({"internal", "health", id});
   return result;
 }
 
