@@ -108,6 +108,8 @@ class Cgroups(EngineTest):
         self.start("--name", "web", "--cgroup-parent", parent)
         self.assertEqual(self.cgroup_of(self.inspect("web")["State"]["Pid"]), "%s/%s" % (parent, self.inspect("web")["Id"]))
         self.onggi("rm", "-f", "web")
+        # Its cgroup goes with the sweeper, which nobody waits for.
+        self.wait_for(lambda: not [e for e in os.scandir(TREE + parent) if e.is_dir()], "the sweeper", 60)
 
 
 @needs("systemd")
